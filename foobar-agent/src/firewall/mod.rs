@@ -1,0 +1,5 @@
+//! The firewall's rules on their way from the configuration to the kernel:
+//! addresses, the validated ruleset, and its compilation to a generation image.
+
+pub mod address;
+pub mod ruleset;

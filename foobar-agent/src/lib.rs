@@ -1,0 +1,14 @@
+//! The foobar agent: one process that is a host's firewall, the site's TLS load balancer
+//! and the host's monitoring client.
+//!
+//! ```text
+//! file ─► config ─► firewall (ruleset ─► generation image) ─► kernel
+//!             ├───► balancer (snapshot ─► every worker core)
+//!             └───► monitor, control
+//! ```
+//!
+//! Only `kernel` knows aya, and only it contains `unsafe` code.
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod firewall;

@@ -1,0 +1,2 @@
+//! The `foobar-agent` command.
+fn main() {}

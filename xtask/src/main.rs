@@ -1,0 +1,2 @@
+//! Everything that a person types in this repository.
+fn main() {}
