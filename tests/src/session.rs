@@ -43,7 +43,6 @@ impl Session {
         if let Some(session) = current.upgrade() {
             return Ok(session);
         }
-        fs::create_dir_all(JOURNALS).with_context(|| format!("cannot create {JOURNALS} (root is needed)"))?;
         sweep()?;
         let path = Path::new(JOURNALS).join(process::id().to_string());
         let file = open_locked(&path)?;
@@ -161,12 +160,15 @@ pub fn sweep() -> Result<Vec<String>> {
     Ok(dead)
 }
 
-/// Opens and locks a journal of our own. A sweeping process may hold, and then unlink, a file that was
-/// created but not locked yet; then the file has no name and a new one is made.
+/// Opens and locks a journal of our own. Meanwhile the session of another process may end and remove
+/// the empty folder, or another sweep may hold, and then unlink, a file that is not locked yet.
 fn open_locked(path: &Path) -> Result<File> {
     loop {
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.with_context(|| format!("cannot create {}", path.display()))?;
+        fs::create_dir_all(JOURNALS).with_context(|| format!("cannot create {JOURNALS} (root is needed)"))?;
+        let file = match OpenOptions::new().create(true).append(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            file => file.with_context(|| format!("cannot create {}", path.display()))?,
+        };
         file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         if fs::metadata(path).is_ok_and(|named| file.metadata().is_ok_and(|held| held.ino() == named.ino())) {
             return Ok(file);
