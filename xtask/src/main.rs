@@ -1,7 +1,10 @@
 //! Everything that a person types in this repository: `cargo xtask …`.
 
-#[expect(dead_code, reason = "the first tasks that use it are being built")]
+mod build_ebpf;
+mod linker;
 mod packages;
+mod process;
+mod toolchain;
 mod workspace;
 
 use std::process::ExitCode;
@@ -18,11 +21,17 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Task {}
+enum Task {
+    /// Compile the XDP programs to target/bpf/foobar.bpf.o, which the agent embeds
+    ///
+    /// The first time this fetches a Rust compiler for BPF (Debian's packages, unpacked below
+    /// target/) and builds bpf-linker there. Later it is incremental and needs no network.
+    BuildEbpf,
+}
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments.task) {
+    match run(&arguments.task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -31,6 +40,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<()> {
-    match task {}
+fn run(task: &Task) -> Result<()> {
+    match task {
+        Task::BuildEbpf => build_ebpf::run().map(drop),
+    }
 }

@@ -112,7 +112,7 @@ fn fetch(
     for archive in archives {
         match packages.iter().find(|package| package.name == archive.name) {
             Some(package) => {
-                eprintln!("  fetching {} {} ({})", archive.name, archive.upstream(), package.purpose)
+                eprintln!("  fetching {} {} ({})", archive.name, archive.upstream(), package.purpose);
             }
             None => others += 1,
         }

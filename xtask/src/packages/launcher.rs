@@ -2,6 +2,7 @@
 //! libraries beside it and then becomes that program. The paths in it are relative to itself, so the
 //! tree may be moved.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -60,10 +61,10 @@ fn environment(tree: &Path) -> Result<String> {
     let mut text = String::from("root=\"${0%/*}/..\"\n");
     if !libraries.is_empty() {
         let list = libraries.join(":");
-        text += &format!("export LD_LIBRARY_PATH=\"{list}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"\n");
+        let _ = writeln!(text, "export LD_LIBRARY_PATH=\"{list}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\"");
     }
     if tree.join(PYTHON_FOLDER).is_dir() {
-        text += &format!("export PYTHONPATH=\"$root/{PYTHON_FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}\"\n");
+        let _ = writeln!(text, "export PYTHONPATH=\"$root/{PYTHON_FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}\"");
     }
     Ok(text)
 }

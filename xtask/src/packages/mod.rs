@@ -107,7 +107,7 @@ impl PackageRoot {
 /// # Errors
 /// Where a package can be neither found on this machine nor fetched; the text lists what is needed.
 pub(crate) fn ensure(packages: &[Package]) -> Result<PackageRoot> {
-    let base = workspace::tools().join("packages");
+    let base = base();
     let directory = base.join(folder_name(packages));
     if directory.is_dir() {
         return Ok(PackageRoot { directory: Some(directory) });
@@ -139,9 +139,18 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<PackageRoot> {
     }
 }
 
+/// Whether [`ensure`] would return at once, from below `target/`.
+pub(crate) fn is_unpacked(packages: &[Package]) -> bool {
+    base().join(folder_name(packages)).is_dir()
+}
+
 /// Whether apt on this machine knows a package of this name, so that [`ensure`] may be asked for it.
 pub(crate) fn is_available(name: &str) -> bool {
     apt::is_present() && apt::Lists::system().knows(name)
+}
+
+fn base() -> PathBuf {
+    workspace::tools().join("packages")
 }
 
 /// Downloads and unpacks into `unfinished/root`, and writes the launchers.
