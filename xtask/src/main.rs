@@ -1,6 +1,7 @@
 //! Everything that a person types in this repository: `cargo xtask …`.
 
 mod build_ebpf;
+mod demo;
 mod linker;
 mod packages;
 mod process;
@@ -27,6 +28,11 @@ enum Task {
     /// The first time this fetches a Rust compiler for BPF (Debian's packages, unpacked below
     /// target/) and builds bpf-linker there. Later it is incremental and needs no network.
     BuildEbpf,
+    /// Raise the whole infrastructure on this machine, in network namespaces, and show or check it
+    ///
+    /// A client, a name server, the balancer and two servers with real DNS, Nginx and application
+    /// servers, each of the three hosts with its own agent. Needs root. Ctrl-C removes all of it.
+    Demo(demo::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,5 +49,6 @@ fn main() -> ExitCode {
 fn run(task: &Task) -> Result<()> {
     match task {
         Task::BuildEbpf => build_ebpf::run().map(drop),
+        Task::Demo(options) => demo::run(*options),
     }
 }
