@@ -12,3 +12,5 @@
 
 pub mod config;
 pub mod firewall;
+pub mod kernel;
+pub mod net;
