@@ -11,4 +11,6 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod firewall;
+pub mod monitor;
