@@ -1,5 +1,6 @@
 //! Everything that a person types in this repository: `cargo xtask …`.
 
+mod bench;
 mod build_ebpf;
 mod linker;
 mod lint;
@@ -42,6 +43,8 @@ enum Task {
     Test(test::Lanes),
     /// Check format, lints (host and BPF), licences and the rules of this repository
     Lint,
+    /// Measure what a request costs, beside Debian's Nginx and HAProxy
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn run(task: &Task) -> Result<()> {
     match task {
         Task::BuildEbpf => build_ebpf::run().map(drop),
         Task::Test(lanes) => conclude(test::run(*lanes)?),
+        Task::Bench(options) => bench::run(*options),
         Task::Lint => conclude(lint::run()),
     }
 }
