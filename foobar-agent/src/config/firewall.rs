@@ -1,0 +1,97 @@
+//! `[firewall]`: where the datapath attaches, and the ruleset.
+
+use foobar_ebpf::verdict::Verdict;
+
+use super::lint;
+use super::model::{AttachMode, Firewall, Interfaces};
+use super::names::read_interface;
+use super::reader::{Table, Value};
+use super::rules::{self, read_verdict};
+use super::sets::Sets;
+use super::suggest::{did_you_mean, one_of, quoted};
+use crate::firewall::ruleset::{Essentials, Ruleset};
+
+/// Names that `essentials` takes, each with its switch.
+const ESSENTIALS: [(&str, fn(&mut Essentials)); 4] = [
+    ("nd", |essentials| essentials.neighbour_discovery = true),
+    ("mld", |essentials| essentials.multicast_listener = true),
+    ("icmp-errors", |essentials| essentials.icmp_errors = true),
+    ("dhcp", |essentials| essentials.dhcp = true),
+];
+
+/// Without `[firewall]` the host judges nothing, and counts where a default route is.
+pub(super) fn read(root: &mut Table<'_>) -> Firewall {
+    let mut judges_nothing = Firewall { interfaces: Interfaces::Auto, mode: AttachMode::Auto, ruleset: None };
+    let Some(mut table) = root.table("firewall", "[firewall]") else { return judges_nothing };
+    if let Some(interfaces) = table.optional("interfaces").and_then(interfaces) {
+        judges_nothing.interfaces = interfaces;
+    }
+    if let Some(mode) = table.optional("mode").and_then(mode) {
+        judges_nothing.mode = mode;
+    }
+    let default_value = table.required("default", "default = \"drop\", or \"allow\"");
+    let default = default_value.and_then(read_verdict);
+    let essentials = table.optional("essentials").map_or(Essentials::ALL, essentials);
+    let sets = table.table("sets", "[firewall.sets]").map(Sets::read).unwrap_or_default();
+    let rules = rules::read(&mut table, &sets);
+    let report = table.report();
+    table.finish();
+
+    sets.check_use(report);
+    let Some(default) = default else { return judges_nothing };
+    if let Some(value) = default_value.filter(|_| default == Verdict::Drop) {
+        lint::check_essentials(value, essentials);
+    }
+    // With an error, rules are not what the user means, and these would mislead.
+    if !report.has_errors() {
+        lint::check_rules(&rules, &judges_nothing.interfaces, report);
+    }
+    let rules = rules.into_iter().map(|(rule, _)| rule).collect();
+    Firewall { ruleset: Some(Ruleset { default, essentials, rules }), ..judges_nothing }
+}
+
+fn interfaces(value: Value<'_>) -> Option<Interfaces> {
+    if value.as_str() == Some("auto") {
+        return Some(Interfaces::Auto);
+    }
+    let mut names = Vec::new();
+    for value in value.one_or_list() {
+        let Some(name) = read_interface(value) else { continue };
+        if name == "auto" {
+            value.error("`auto` stands alone", "write: interfaces = \"auto\"");
+        } else if names.contains(&name) {
+            value.error(format!("{} is named twice", quoted(&name)), "remove one of the two");
+        } else {
+            names.push(name);
+        }
+    }
+    Some(Interfaces::Named(names))
+}
+
+fn mode(value: Value<'_>) -> Option<AttachMode> {
+    value.word(&[
+        ("auto", AttachMode::Auto),
+        ("native", AttachMode::Native),
+        ("generic", AttachMode::Generic),
+    ])
+}
+
+/// A boolean for all or none, or the names of some.
+fn essentials(value: Value<'_>) -> Essentials {
+    if value.is_boolean() {
+        return if value.boolean() == Some(true) { Essentials::ALL } else { Essentials::NONE };
+    }
+    let mut essentials = Essentials::NONE;
+    for value in value.one_or_list() {
+        let Some(name) = value.string() else { continue };
+        if let Some((_, switch_on)) = ESSENTIALS.iter().find(|(known, _)| *known == name) {
+            switch_on(&mut essentials);
+        } else {
+            let known = ESSENTIALS.map(|(known, _)| known);
+            let hint = did_you_mean(name, known.into_iter());
+            let hint = hint.unwrap_or_else(|| format!("true, false, or of {}", one_of(&known)));
+            value.error(format!("{} is no essential", quoted(name)), hint);
+        }
+    }
+    essentials
+}
