@@ -49,6 +49,10 @@ pub(crate) fn cargo(toolchain: &Toolchain, verb: &str) -> Result<Command> {
         // BTF is made from the debug information; the kernel's verifier and aya read it.
         OsString::from("-Cdebuginfo=2"),
         OsString::from("-Clink-arg=--btf"),
+        // 32-bit instructions (Linux 5.1), and packet fields in one load where the verifier allows it:
+        // the compiler's default machine has neither and reads packets octet by octet.
+        OsString::from("-Ctarget-cpu=v3"),
+        OsString::from("-Ctarget-feature=+allows-misaligned-mem-access"),
         // aya-ebpf wants to know whose registers the kernel's structures hold.
         OsString::from(format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH)),
         linker_flag,

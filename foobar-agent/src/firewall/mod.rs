@@ -4,3 +4,4 @@
 pub mod address;
 pub mod compile;
 pub mod ruleset;
+pub mod walk;
