@@ -129,18 +129,14 @@ fn both_families(value: Value<'_>, text: &str) -> Vec<IcmpMatch> {
     }
     let mut matches = Vec::new();
     for family in [ICMP, ICMPV6] {
-        match names(family).iter().find(|(name, ..)| *name == text) {
-            Some((_, kind, code)) => matches.push(IcmpMatch { protocol: family, kind: *kind, code: *code }),
-            None => {
-                let common = names(family).iter().map(|&(name, ..)| name).filter(|name| {
-                    [ICMP, ICMPV6].iter().all(|family| names(*family).iter().any(|(known, ..)| known == name))
-                });
-                let hint = did_you_mean(text, common);
-                let hint = hint.unwrap_or_else(|| "write a rule for each protocol".to_owned());
-                value.error(format!("{} is no type of {}", quoted(text), protocol_name(family)), hint);
-                return Vec::new();
-            }
-        }
+        let Some((_, kind, code)) = names(family).iter().find(|(name, ..)| *name == text) else {
+            let in_icmpv6 = |name: &&str| ICMPV6_NAMES.iter().any(|(known, ..)| known == name);
+            let hint = did_you_mean(text, ICMP_NAMES.iter().map(|&(name, ..)| name).filter(in_icmpv6));
+            let hint = hint.unwrap_or_else(|| "write a rule for each protocol".to_owned());
+            value.error(format!("{} is no type of {}", quoted(text), protocol_name(family)), hint);
+            return Vec::new();
+        };
+        matches.push(IcmpMatch { protocol: family, kind: *kind, code: *code });
     }
     matches
 }

@@ -76,7 +76,7 @@ fn covers(earlier: &Rule, later: &Rule, steps: &mut usize) -> bool {
     *steps > 0
         && holds(earlier.protocols.as_ref(), later.protocols.as_ref(), |all, some| subset(some, all))
         && holds(earlier.interfaces.as_ref(), later.interfaces.as_ref(), |all, some| subset(some, all))
-        && holds(earlier.tcp_flags.as_ref(), later.tcp_flags.as_ref(), flags_cover)
+        && holds(earlier.tcp_flags.as_ref(), later.tcp_flags.as_ref(), |all, some| flags_cover(*all, *some))
         && holds(earlier.icmp_types.as_ref(), later.icmp_types.as_ref(), |all, some| types_cover(all, some))
         && holds(earlier.ports.as_ref(), later.ports.as_ref(), |all, some| ports_cover(all, some))
         && holds(earlier.from_ports.as_ref(), later.from_ports.as_ref(), |all, some| ports_cover(all, some))
@@ -98,7 +98,7 @@ fn subset<T: PartialEq>(some: &[T], all: &[T]) -> bool {
     some.iter().all(|item| all.contains(item))
 }
 
-fn flags_cover(all: &TcpFlags, some: &TcpFlags) -> bool {
+fn flags_cover(all: TcpFlags, some: TcpFlags) -> bool {
     all.of & !some.of == 0 && some.set & all.of == all.set
 }
 

@@ -69,13 +69,13 @@ impl Lines<'_> {
             }
             self.number = self.number.saturating_add(1);
             if length == MAX_LINE_BYTES && !line.ends_with(b"\n") {
-                let message = format!("the line is longer than {MAX_LINE_BYTES} bytes");
+                let what = format!("begins a line longer than {MAX_LINE_BYTES} bytes");
                 self.add(
                     Severity::Error,
                     &line,
                     0..1,
-                    message,
-                    "one prefix a line; the rest was not read".into(),
+                    &what,
+                    "one prefix a line; the rest is not read".into(),
                 );
                 return Ok(());
             }
@@ -101,12 +101,12 @@ impl Lines<'_> {
                         Severity::Warning,
                         line,
                         span,
-                        "has host bits set".into(),
+                        "has host bits set",
                         format!("taken as `{prefix}`"),
                     );
                 }
             }
-            Err(error) => self.add(Severity::Error, line, span, error.to_string(), error.hint()),
+            Err(error) => self.add(Severity::Error, line, span, &error.to_string(), error.hint()),
         }
     }
 
@@ -116,7 +116,7 @@ impl Lines<'_> {
         severity: Severity,
         line: &[u8],
         span: std::ops::Range<usize>,
-        what: String,
+        what: &str,
         hint: String,
     ) {
         let count = match severity {

@@ -228,9 +228,12 @@ impl<'a> Value<'a> {
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
             let message = format!("`{}` knows no {}", self.key, quoted(text));
-            let known_hint = format!("it takes {}", one_of(&known));
-            let hint = did_you_mean(text, known.iter().copied());
-            self.error(message, hint.map_or(known_hint.clone(), |hint| format!("{hint}; {known_hint}")));
+            let takes = format!("it takes {}", one_of(&known));
+            let hint = match did_you_mean(text, known.iter().copied()) {
+                Some(guess) => format!("{guess} {takes}"),
+                None => takes,
+            };
+            self.error(message, hint);
         }
         found
     }
