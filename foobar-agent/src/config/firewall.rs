@@ -32,14 +32,14 @@ pub(super) fn read(root: &mut Table<'_>) -> Firewall {
     let report = table.report();
     table.finish();
 
-    sets.check_use(report);
-    let Some(default) = default else { return judges_nothing };
-    if let Some(value) = default_value.filter(|_| default == Verdict::Drop) {
-        lint::check_essentials(value, essentials);
-    }
-    // With an error, rules are not what the user means, and these would mislead.
+    let (Some(default_value), Some(default)) = (default_value, default) else { return judges_nothing };
+    // With an error, rules and sets are not what the user means, and these would mislead.
     if !report.has_errors() {
+        sets.check_use(report);
         lint::check_rules(&rules, &judges_nothing.interfaces, report);
+        if default == Verdict::Drop {
+            lint::check_default_drop(default_value, essentials, &rules);
+        }
     }
     let rules = rules.into_iter().map(|(rule, _)| rule).collect();
     Firewall { ruleset: Some(Ruleset { default, essentials, rules }), ..judges_nothing }

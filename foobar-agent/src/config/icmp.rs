@@ -89,9 +89,10 @@ fn needs_protocol(value: Value<'_>) {
 
 /// Nothing if it is wrong, which is reported, or if the families are, which was.
 fn entry_matches(value: Value<'_>, families: &[u8]) -> Vec<IcmpMatch> {
-    let number = value.as_integer().and_then(|_| value.integer(0, 255)).map(|number| number.to_string());
+    let number = if value.is_integer() { value.integer(0, 255) } else { None };
+    let number = number.map(|number| number.to_string());
     let Some(text) = number.as_deref().or_else(|| value.as_str()) else {
-        if value.as_integer().is_none() {
+        if !value.is_integer() {
             value.wrong_type("a type's name or number, or a \"type/code\"");
         }
         return Vec::new();

@@ -31,17 +31,16 @@ pub(super) fn read(path: &Path, named_by: Value<'_>) -> Option<AddressSet> {
         members: Members::default(),
     };
     if let Err(error) = lines.read() {
-        let message = format!("cannot read {}: {error}", path.display());
+        let message = format!("cannot read {}: {error}", quoted(&path.to_string_lossy()));
         named_by.error(message, "paths are relative to the folder of this file");
         return None;
     }
     if lines.errors > MAX_REPORTED {
-        let message = format!("`{}` has {} lines with errors in all", path.display(), lines.errors);
+        let message = format!("the file has {} lines with errors in all", lines.errors);
         named_by.error(message, format!("the first {MAX_REPORTED} are listed"));
     }
     if lines.warnings > MAX_REPORTED {
-        let message =
-            format!("`{}` has {} prefixes with host bits set in all", path.display(), lines.warnings);
+        let message = format!("the file has {} prefixes with host bits set in all", lines.warnings);
         named_by.warning(message, format!("the first {MAX_REPORTED} are listed"));
     }
     Some(lines.members.into_set())
