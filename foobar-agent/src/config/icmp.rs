@@ -145,3 +145,9 @@ fn both_families(value: Value<'_>, text: &str) -> Vec<IcmpMatch> {
 fn names(family: u8) -> &'static [Name] {
     if family == ICMP { ICMP_NAMES } else { ICMPV6_NAMES }
 }
+
+/// Every type's name, for the test of the documentation.
+#[cfg(test)]
+pub(super) fn all_names() -> impl Iterator<Item = &'static str> {
+    ICMP_NAMES.iter().chain(ICMPV6_NAMES).map(|&(name, ..)| name)
+}

@@ -174,3 +174,9 @@ fn flags(value: Value<'_>, text: &str) -> Option<u8> {
     }
     Some(bits)
 }
+
+/// Every protocol's name, for the test of the documentation.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PROTOCOLS.iter().map(|&(name, _)| name)
+}

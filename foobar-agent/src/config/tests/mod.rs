@@ -1,10 +1,12 @@
 //! Tests of the whole way from text to model.
 
 mod balancer;
+mod documentation;
 mod full;
 mod general;
 mod lints;
 mod mutations;
+mod negation;
 mod rules;
 mod sets;
 
