@@ -11,4 +11,8 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod firewall;
+pub mod kernel;
+pub mod monitor;
+pub mod net;

@@ -2,4 +2,5 @@
 //! addresses, the validated ruleset, and its compilation to a generation image.
 
 pub mod address;
+pub mod compile;
 pub mod ruleset;

@@ -1,0 +1,181 @@
+//! The asking side of the control socket. Used by the CLI; never retries, because what changes
+//! the agent must not happen twice.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::{DatapathLog, DetachReport, LogLevel, Refusal, ReloadReport, SOCKET_NAME};
+use crate::monitor::snapshot::Snapshot;
+
+/// An agent that does not read its counters in this time is stuck.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// A reload may read files of a million prefixes.
+const ACT_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error(
+        "no agent runs here (looked at {})\n  hint: start it with `foobar-agent run`; where several run on \
+         one machine, name one with --config or --run-dir",
+        path.display()
+    )]
+    NoAgent {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// The socket's permissions.
+    #[error(
+        "not allowed to talk to the agent at {}\n  hint: run this as root or as a member of the group `foobar`",
+        path.display()
+    )]
+    Denied {
+        /// The socket's path.
+        path: PathBuf,
+    },
+    /// Another trouble of the socket.
+    #[error("cannot connect to the agent at {}: {source}", path.display())]
+    Connect {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
+    /// The exchange broke off.
+    #[error("the agent did not finish its answer: {0}")]
+    Exchange(#[from] hyper::Error),
+    /// The agent is silent.
+    #[error("the agent did not answer within {} s; its log may say why", .0.as_secs())]
+    Silent(Duration),
+    /// The answer is not what this version expects.
+    #[error(
+        "the agent's answer cannot be understood: {source}\n  hint: use the `foobar-agent` of the version that \
+         runs"
+    )]
+    Answer {
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The agent did not do it.
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
+/// Asks the agent of one `run_dir`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// For the agent whose configuration names this `run_dir`.
+    pub fn new(run_dir: &Path) -> Self {
+        Self { path: run_dir.join(SOCKET_NAME) }
+    }
+
+    /// What can be seen of the agent.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; likewise below.
+    pub async fn snapshot(&self) -> Result<Snapshot, ClientError> {
+        self.ask(Method::GET, "/v1/snapshot", &(), LOOK_TIMEOUT).await
+    }
+
+    /// Takes the configuration anew.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where the agent keeps what it has.
+    pub async fn reload(&self) -> Result<ReloadReport, ClientError> {
+        self.ask(Method::POST, "/v1/reload", &(), ACT_TIMEOUT).await
+    }
+
+    /// Removes the datapath.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where it could not be removed.
+    pub async fn detach(&self) -> Result<DetachReport, ClientError> {
+        self.ask(Method::POST, "/v1/detach", &(), ACT_TIMEOUT).await
+    }
+
+    /// How much the datapath says in the agent's log.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where there is no datapath.
+    pub async fn set_datapath_log(&self, level: LogLevel) -> Result<(), ClientError> {
+        let body = DatapathLog { level };
+        let done: serde_json::Value = self.ask(Method::POST, "/v1/datapath-log", &body, ACT_TIMEOUT).await?;
+        drop(done);
+        Ok(())
+    }
+
+    async fn ask<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &'static str,
+        body: &B,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|source| ClientError::Answer { source })?;
+        let exchange = self.exchange(method, path, body.into());
+        let (status, body) =
+            tokio::time::timeout(timeout, exchange).await.map_err(|_| ClientError::Silent(timeout))??;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).map_err(|source| ClientError::Answer { source });
+        }
+        let refusal = serde_json::from_slice(&body).map_err(|source| ClientError::Answer { source })?;
+        Err(ClientError::Refused(refusal))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &'static str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.path).await.map_err(|source| self.unreachable(source))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = http::Uri::from_static(path);
+        // HTTP/1.1 requires the field; a unix socket has no name to put there (RFC 9112, 3.2).
+        request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("agent"));
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
+        };
+        // The connection must be driven while the answer is awaited; how it ends after that is no matter.
+        let mut exchange = std::pin::pin!(exchange);
+        let driven = tokio::select! {
+            biased;
+            answer = &mut exchange => Some(answer?),
+            _ = connection => None,
+        };
+        match driven {
+            Some(answer) => Ok(answer),
+            None => Ok(exchange.await?),
+        }
+    }
+
+    fn unreachable(&self, source: io::Error) -> ClientError {
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoAgent { path },
+            io::ErrorKind::PermissionDenied => ClientError::Denied { path },
+            _ => ClientError::Connect { path, source },
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a running agent can be asked by the host's administrator, as JSON over HTTP on a unix
+//! socket in the agent's `run_dir`. Owns the socket, its lock and the messages; what an answer
+//! means to the agent is the part of whoever implements [`Agent`].
+//!
+//! | request                  | answer            |
+//! | ------------------------ | ----------------- |
+//! | `GET /v1/snapshot`       | `Snapshot`        |
+//! | `POST /v1/reload`        | [`ReloadReport`]  |
+//! | `POST /v1/detach`        | [`DetachReport`]  |
+//! | `POST /v1/datapath-log`  | `{}`, for [`DatapathLog`] |
+//!
+//! A refusal is [`Refusal`], with status 422 where the configuration is at fault.
+
+use serde::{Deserialize, Serialize};
+
+use crate::monitor::Source;
+
+pub mod client;
+pub mod server;
+pub mod socket;
+
+/// Name of the socket in `run_dir`.
+pub const SOCKET_NAME: &str = "control.sock";
+
+/// The running agent. All of it lives on one thread.
+pub trait Agent: Source {
+    /// Takes the configuration anew: all of it or, refused, nothing.
+    fn reload(&self) -> impl Future<Output = Result<ReloadReport, Refusal>>;
+
+    /// Removes the datapath from every interface; the agent itself goes on.
+    fn detach(&self) -> impl Future<Output = Result<DetachReport, Refusal>>;
+
+    /// How much the datapath says in the agent's log.
+    fn set_datapath_log(&self, level: LogLevel) -> impl Future<Output = Result<(), Refusal>>;
+}
+
+/// A reload that took effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// The generation that judges packets now.
+    pub generation: u64,
+    /// What is odd about the file and no error, ready to be read.
+    pub warnings: Vec<String>,
+}
+
+/// A datapath that was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachReport {
+    /// The interfaces that it was attached to.
+    pub interfaces: Vec<String>,
+}
+
+/// The body of `POST /v1/datapath-log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatapathLog {
+    /// The least important message that is still written.
+    pub level: LogLevel,
+}
+
+/// How much the datapath says; a level includes those before it. The discriminants are those of
+/// aya-log, with 0 for silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[repr(u32)]
+pub enum LogLevel {
+    /// Nothing: the default.
+    Off = 0,
+    /// What should never happen.
+    Error = 1,
+    /// What deserves a look.
+    Warn = 2,
+    /// Rare events.
+    Info = 3,
+    /// Every refused packet, sampled.
+    Debug = 4,
+    /// Every packet, sampled.
+    Trace = 5,
+}
+
+/// Why the agent did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{error}")]
+pub struct Refusal {
+    /// The reason, ready to be read; several lines where there are several errors.
+    pub error: String,
+    /// The errors of the configuration one by one, where it is at fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnostics: Option<serde_json::Value>,
+}
+
+impl From<anyhow::Error> for Refusal {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error: format!("{error:#}"), diagnostics: None }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(error: String) -> Self {
+        Self { error, diagnostics: None }
+    }
+}

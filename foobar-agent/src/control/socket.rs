@@ -1,0 +1,165 @@
+//! The control socket as a file: one agent per `run_dir`, who may connect, and what a dead
+//! agent left behind. Knows no message.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+use super::SOCKET_NAME;
+
+/// Held, exclusively, as long as an agent lives; says whose it is.
+const LOCK_NAME: &str = "agent.lock";
+/// Members of this group may ask the agent, where the host has such a group.
+const GROUP: &str = "foobar";
+/// Owner and group may connect: connecting needs the permission to write.
+const SOCKET_MODE: u32 = 0o660;
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The lock is held.
+    #[error(
+        "another agent runs with {} (process {process})\n  hint: stop it, or give this agent its own \
+         host.run_dir, host.state_dir and host.pin_dir",
+        run_dir.display()
+    )]
+    AnotherAgent {
+        /// The folder that both want.
+        run_dir: PathBuf,
+        /// The other agent's process id, as it wrote it.
+        process: String,
+    },
+    /// A file or folder cannot be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A bound control socket. Dropped, it removes the file and frees `run_dir` for the next agent.
+#[derive(Debug)]
+pub struct ControlSocket {
+    path: PathBuf,
+    listener: Option<UnixListener>,
+    /// Locked until this process closes it.
+    _lock: File,
+}
+
+impl ControlSocket {
+    /// Claims `run_dir`, made if need be, and binds the socket in it. Must be called within a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    /// Where another agent holds `run_dir`, or a file or folder cannot be made.
+    pub fn bind(run_dir: &Path) -> Result<Self, SocketError> {
+        fs::create_dir_all(run_dir).map_err(at("make the folder", run_dir))?;
+        let lock = claim(run_dir)?;
+        let path = run_dir.join(SOCKET_NAME);
+        // Whoever bound it no longer lives: the lock is ours.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at("remove the old socket", &path)(error));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(at("listen on", &path))?;
+        let socket = Self { path, listener: Some(listener), _lock: lock };
+        socket.admit()?;
+        Ok(socket)
+    }
+
+    /// Where the socket is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The listener, once; the file and the claim stay with `self`.
+    pub(super) fn take_listener(&mut self) -> Option<UnixListener> {
+        self.listener.take()
+    }
+
+    fn admit(&self) -> Result<(), SocketError> {
+        if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default(), GROUP) {
+            chown(&self.path, None, Some(group)).map_err(at("give to the group foobar", &self.path))?;
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(SOCKET_MODE))
+            .map_err(at("set the permissions of", &self.path))
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, path = %self.path.display(), "cannot remove the control socket");
+        }
+    }
+}
+
+/// Locks `run_dir`. The kernel frees the lock however its holder ends, so it tells a live agent
+/// from a dead one without a race.
+fn claim(run_dir: &Path) -> Result<File, SocketError> {
+    let path = run_dir.join(LOCK_NAME);
+    let mut lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(at("open", &path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // Only for the message; an agent that has just started may not have written it yet.
+            let read = lock.take(20).read_to_string(&mut process);
+            let process = if read.is_ok() && !process.is_empty() { process.trim() } else { "unknown" };
+            return Err(SocketError::AnotherAgent {
+                run_dir: run_dir.to_owned(),
+                process: process.to_owned(),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(at("lock", &path)(source)),
+    }
+    let write = |lock: &mut File| -> io::Result<()> {
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{}", std::process::id())
+    };
+    write(&mut lock).map_err(at("write", &path))?;
+    Ok(lock)
+}
+
+/// The number of a group in a file of the form of group(5). Groups of a directory service are not
+/// looked up: the agent starts before the network is there.
+fn group_id(groups: &str, name: &str) -> Option<u32> {
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketError {
+    let path = path.to_owned();
+    move |source| SocketError::File { action, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_found_by_its_whole_name() {
+        let groups = "root:x:0:\nfoobars:x:7:\nfoobar:x:991:ann,bob\n";
+        assert_eq!(group_id(groups, "foobar"), Some(991));
+        assert_eq!(group_id(groups, "foo"), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! One picture of the running agent: plain numbers and words, made by the agent's `run`, read
+//! by `/metrics`, the control socket and the CLI. Knows neither maps nor metrics.
+
+use serde::{Deserialize, Serialize};
+
+use super::process::ProcessSnapshot;
+
+/// Everything that can be seen of a running agent at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The host's name, from the configuration.
+    pub host: String,
+    /// The agent's version.
+    pub version: String,
+    /// When the agent started, in seconds since the Unix epoch.
+    pub started_at_seconds: f64,
+    /// Number of the generation that judges packets; 0: none was loaded yet.
+    pub generation: u64,
+    /// The interfaces that the datapath is, or should be, attached to.
+    pub interfaces: Vec<InterfaceSnapshot>,
+    /// The rules in order of judgement; the last one is [`RuleSnapshot::POLICY`].
+    pub rules: Vec<RuleSnapshot>,
+    /// What the kernel counts by protocol.
+    pub services: Vec<ServiceSnapshot>,
+    /// The last reload, if there was one since the start.
+    pub last_reload: Option<ReloadSnapshot>,
+    /// What the agent itself takes of the host.
+    pub process: Option<ProcessSnapshot>,
+}
+
+/// One interface of the datapath.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceSnapshot {
+    /// The kernel's name for it.
+    pub name: String,
+    /// `native` or `generic`; `None`: not attached.
+    pub mode: Option<String>,
+    /// What left through the counting exit. Pairs that never occurred may be absent.
+    pub counts: Vec<OutcomeCount>,
+}
+
+impl InterfaceSnapshot {
+    /// Packets with this verdict, for whatever reason.
+    pub fn packets(&self, verdict: &str) -> u64 {
+        self.with_verdict(verdict).map(|count| count.packets).sum()
+    }
+
+    /// Bytes with this verdict, for whatever reason.
+    pub fn bytes(&self, verdict: &str) -> u64 {
+        self.with_verdict(verdict).map(|count| count.bytes).sum()
+    }
+
+    fn with_verdict(&self, verdict: &str) -> impl Iterator<Item = &OutcomeCount> {
+        self.counts.iter().filter(move |count| count.verdict == verdict)
+    }
+}
+
+/// Packets of one interface that left with one verdict for one reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeCount {
+    /// A word of `foobar_ebpf::verdict::Verdict`.
+    pub verdict: String,
+    /// A word of `foobar_ebpf::verdict::Reason`.
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, link-layer header included.
+    pub bytes: u64,
+}
+
+/// One rule's hits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleSnapshot {
+    /// The rule's name.
+    pub name: String,
+    /// `allow`, `drop` or `reject`.
+    pub action: String,
+    /// Packets that it decided.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl RuleSnapshot {
+    /// The name under which the default verdict is counted.
+    pub const POLICY: &'static str = "policy";
+}
+
+/// What the kernel counted of one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    /// The service's name.
+    pub name: String,
+    /// Its destination port.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: String,
+    /// Application messages: requests, queries.
+    pub messages: u64,
+}
+
+/// How the last reload ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReloadSnapshot {
+    /// When it ended, in seconds since the Unix epoch.
+    pub at_seconds: f64,
+    /// Whether it took effect; otherwise nothing changed.
+    pub ok: bool,
+    /// What it did, or why it was refused.
+    pub message: String,
+}
