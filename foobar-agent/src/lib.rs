@@ -10,5 +10,6 @@
 //! Only `kernel` knows aya, and only it contains `unsafe` code.
 #![deny(unsafe_code)]
 
+pub mod balancer;
 pub mod config;
 pub mod firewall;
