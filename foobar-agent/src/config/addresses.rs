@@ -1,0 +1,188 @@
+//! Addresses and prefixes as people write them. One parser serves the configuration and
+//! the prefix files; what each does about host bits is its own affair.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::reader::Value;
+use super::suggest::quoted;
+use crate::firewall::address::{AddressSet, Prefix, mapped};
+
+/// A prefix that was read, perhaps not in its canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The prefix, host bits cleared.
+    pub(super) prefix: Prefix,
+    /// Whether bits beyond the prefix length were set.
+    pub(super) host_bits: bool,
+}
+
+/// Why a text is no prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AddressError {
+    #[error("has a zone id")]
+    Zone,
+    #[error("is an IPv4-mapped IPv6 address, which never arrives on the wire")]
+    Mapped(String),
+    #[error("has a prefix length that is no number from 0 to {0}")]
+    Length(u8),
+    #[error("has a netmask")]
+    Netmask(Option<Prefix>),
+    #[error("is neither an address nor a prefix")]
+    Unknown,
+}
+
+impl AddressError {
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::Zone => "remove it; `interface` says where a packet arrives".to_owned(),
+            Self::Mapped(ipv4) => format!("write the IPv4 form, `{ipv4}`"),
+            Self::Length(most) => format!("write a length from 0 to {most} behind the `/`"),
+            Self::Netmask(Some(prefix)) => format!("write the prefix length, `{prefix}`"),
+            Self::Netmask(None) => "write a prefix length, such as 192.0.2.0/24".to_owned(),
+            Self::Unknown => {
+                "such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32; host names are not resolved".to_owned()
+            }
+        }
+    }
+}
+
+/// Reads `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
+pub(super) fn parse_prefix(text: &str) -> Result<Written, AddressError> {
+    let (address_text, length_text) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address = parse_address(address_text)?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length_text {
+        None => most,
+        Some(length) => parse_length(length, most).ok_or_else(|| length_error(address, length, most))?,
+    };
+    let prefix = Prefix::new(address, length).ok_or(AddressError::Length(most))?;
+    if address.is_ipv6() && prefix.is_ipv4() {
+        return Err(AddressError::Mapped(prefix.to_string()));
+    }
+    Ok(Written { prefix, host_bits: prefix.bits() != mapped(address) })
+}
+
+fn parse_address(text: &str) -> Result<IpAddr, AddressError> {
+    if text.contains('%') {
+        return Err(AddressError::Zone);
+    }
+    // Which parser to ask is known beforehand; a file may hold millions of these.
+    let address = if text.contains(':') {
+        text.parse::<Ipv6Addr>().map(IpAddr::V6)
+    } else {
+        text.parse::<Ipv4Addr>().map(IpAddr::V4)
+    };
+    address.map_err(|_| AddressError::Unknown)
+}
+
+fn parse_length(text: &str, most: u8) -> Option<u8> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|&length| digits && length <= most)
+}
+
+fn length_error(address: IpAddr, length: &str, most: u8) -> AddressError {
+    let Ok(netmask) = length.parse::<Ipv4Addr>() else { return AddressError::Length(most) };
+    let bits = u32::from(netmask);
+    let contiguous = bits.leading_ones() + bits.trailing_zeros() >= 32;
+    let length = u8::try_from(bits.leading_ones()).ok().filter(|_| contiguous && address.is_ipv4());
+    AddressError::Netmask(length.and_then(|length| Prefix::new(address, length)))
+}
+
+/// Prefixes on their way to an [`AddressSet`].
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    prefixes: Vec<Prefix>,
+    /// IPv6 prefixes around the block in which [`AddressSet`] keeps IPv4: `::/0` means no IPv4 address.
+    around_ipv4: Vec<Prefix>,
+}
+
+impl Members {
+    pub(super) fn push(&mut self, prefix: Prefix) {
+        let length = prefix.mapped_length();
+        let ipv4_start = mapped(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        if length < 96 && Prefix::from_mapped(ipv4_start, length) == prefix {
+            self.around_ipv4.push(prefix);
+        } else {
+            self.prefixes.push(prefix);
+        }
+    }
+
+    pub(super) fn into_set(self) -> AddressSet {
+        let set: AddressSet = self.prefixes.into_iter().collect();
+        if self.around_ipv4.is_empty() {
+            return set;
+        }
+        let around: AddressSet = self.around_ipv4.into_iter().collect();
+        around.difference(&AddressSet::ipv4()).union(&set)
+    }
+}
+
+/// An address or prefix in the configuration itself, where host bits are an error.
+pub(super) fn read_prefix(value: Value<'_>, text: &str) -> Option<Prefix> {
+    match parse_prefix(text) {
+        Ok(Written { prefix, host_bits: false }) => Some(prefix),
+        Ok(Written { prefix, host_bits: true }) => {
+            let address = text.split('/').next().unwrap_or_default();
+            let hint = format!("write `{prefix}`, or `{address}` for the one address");
+            value.error(format!("{} has host bits set", quoted(text)), hint);
+            None
+        }
+        Err(error) => {
+            value.error(format!("{} {error}", quoted(text)), error.hint());
+            None
+        }
+    }
+}
+
+/// An address with a port, to listen on or to connect to.
+pub(super) fn read_socket_address(value: Value<'_>) -> Option<SocketAddr> {
+    let text = value.string()?;
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let hint = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => format!("add the port, such as {address}:80"),
+            Ok(IpAddr::V6(address)) => format!("add brackets and the port, such as [{address}]:80"),
+            Err(_) => "such as 192.0.2.7:80 or [2001:db8::7]:80; host names are not resolved".to_owned(),
+        };
+        value.error(format!("{} is not an address with a port", quoted(text)), hint);
+        return None;
+    };
+    if address.port() == 0 {
+        value.error(format!("{} has port 0", quoted(text)), "write a port from 1 to 65535");
+        return None;
+    }
+    if let SocketAddr::V6(v6) = address {
+        if text.contains('%') {
+            value.error(format!("{} has a zone id", quoted(text)), "write an address that needs none");
+            return None;
+        }
+        if let Some(v4) = v6.ip().to_ipv4_mapped() {
+            let hint = format!("write the IPv4 form, `{v4}:{}`", v6.port());
+            value.error(format!("{} is an IPv4-mapped IPv6 address", quoted(text)), hint);
+            return None;
+        }
+    }
+    Some(address)
+}
+
+/// One or several addresses with ports; `firsts` remembers each place, because a second
+/// listener on the same address could not be bound.
+pub(super) fn read_listen(value: Option<Value<'_>>, firsts: &mut Vec<(SocketAddr, u32)>) -> Vec<SocketAddr> {
+    let values = value.map(Value::one_or_list).unwrap_or_default();
+    let mut addresses = Vec::with_capacity(values.len());
+    for value in values {
+        let Some(address) = read_socket_address(value) else { continue };
+        if let Some((_, line)) = firsts.iter().find(|(first, _)| *first == address) {
+            value.error(
+                format!("`{address}` is listened on already, by line {line}"),
+                "remove one of the two",
+            );
+        } else {
+            firsts.push((address, value.line()));
+            addresses.push(address);
+        }
+    }
+    addresses
+}
