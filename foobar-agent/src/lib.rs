@@ -10,6 +10,7 @@
 //! Only `kernel` knows aya, and only it contains `unsafe` code.
 #![deny(unsafe_code)]
 
+pub mod balancer;
 pub mod config;
 pub mod control;
 pub mod firewall;
