@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod balancer;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod firewall;
