@@ -1,18 +1,27 @@
 //! Everything that a person types in this repository: `cargo xtask …`.
 
+mod bench;
 mod build_ebpf;
 mod linker;
+mod lint;
 mod packages;
 mod process;
+mod tally;
+mod test;
 mod toolchain;
 mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
-/// Builds, tests, shows and measures foobar. Nothing is installed outside this workspace.
+use tally::Tally;
+
+/// Builds, tests, shows and measures foobar.
+///
+/// Nothing is installed on this machine and no service of it is started: what is missing (compiler,
+/// linker, web server, …) is downloaded to target/tools and run from there. A second run needs no network.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Arguments {
@@ -27,6 +36,15 @@ enum Task {
     /// The first time this fetches a Rust compiler for BPF (Debian's packages, unpacked below
     /// target/) and builds bpf-linker there. Later it is incremental and needs no network.
     BuildEbpf,
+    /// Build everything and run all tests, or those of the lanes that are named
+    ///
+    /// Prints `N passed, N failed` at the end. The privileged lane and the demo need root: they use
+    /// sudo where they are not run as root.
+    Test(test::Lanes),
+    /// Check format, lints (host and BPF), licences and the rules of this repository
+    Lint,
+    /// Measure what a request costs, beside Debian's Nginx and HAProxy
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,5 +61,15 @@ fn main() -> ExitCode {
 fn run(task: &Task) -> Result<()> {
     match task {
         Task::BuildEbpf => build_ebpf::run().map(drop),
+        Task::Test(lanes) => conclude(test::run(*lanes)?),
+        Task::Bench(options) => bench::run(*options),
+        Task::Lint => conclude(lint::run()),
     }
+}
+
+/// Prints the closing line; one failure fails the task.
+fn conclude(tally: Tally) -> Result<()> {
+    println!("{tally}");
+    ensure!(tally.failed == 0, "not everything passed");
+    Ok(())
 }

@@ -16,14 +16,16 @@ pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
 /// Debian's names for a compiler and its core library for BPF: that which Debian keeps current in
 /// stable releases (for web browsers), and the plain one of newer releases.
-const DEBIAN: [[Package; 2]; 2] = [
+const DEBIAN: [[Package; 3]; 2] = [
     [
         Package::new("rustc-web", "Rust compiler for the datapath", &[]),
         Package::new("libstd-rust-web-dev-bpf", "Rust's core library for BPF", &[]),
+        Package::new("rust-web-clippy", "Rust's linter for the datapath", &[]),
     ],
     [
         Package::new("rustc", "Rust compiler for the datapath", &[]),
         Package::new("libstd-rust-dev-bpf", "Rust's core library for BPF", &[]),
+        Package::new("rust-clippy", "Rust's linter for the datapath", &[]),
     ],
 ];
 
@@ -38,6 +40,13 @@ pub(crate) struct Toolchain {
     pub(crate) llvm_major: u32,
     /// Whether the core library is there only as source.
     pub(crate) builds_core: bool,
+}
+
+impl Toolchain {
+    /// The compiler's own clippy, where it has one.
+    pub(crate) fn clippy_driver(&self) -> Option<PathBuf> {
+        Some(self.rustc.with_file_name("clippy-driver")).filter(|path| path.is_file())
+    }
 }
 
 /// The compiler to use; fetches one if this machine has none.
