@@ -37,11 +37,6 @@ enum Task {
     /// The first time this fetches a Rust compiler for BPF (Debian's packages, unpacked below
     /// target/) and builds bpf-linker there. Later it is incremental and needs no network.
     BuildEbpf,
-    /// Raise the whole infrastructure on this machine, in network namespaces, and show or check it
-    ///
-    /// A client, a name server, the balancer and two servers with real DNS, Nginx and application
-    /// servers, each of the three hosts with its own agent. Needs root. Ctrl-C removes all of it.
-    Demo(demo::Options),
     /// Build everything and run all tests, or those of the lanes that are named
     ///
     /// Prints `N passed, N failed` at the end. The privileged lane and the demo need root: they use
@@ -51,6 +46,11 @@ enum Task {
     Lint,
     /// Measure what a request costs, beside Debian's Nginx and HAProxy
     Bench(bench::Options),
+    /// Raise the whole infrastructure on this machine, in network namespaces, and show or check it
+    ///
+    /// A client, a name server, the balancer and two servers with real DNS, Nginx and application
+    /// servers, each of the three hosts with its own agent. Needs root. Ctrl-C removes all of it.
+    Demo(demo::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,10 +67,10 @@ fn main() -> ExitCode {
 fn run(task: &Task) -> Result<()> {
     match task {
         Task::BuildEbpf => build_ebpf::run().map(drop),
-        Task::Demo(options) => demo::run(*options),
-        Task::Test(lanes) => conclude(test::run(*lanes)?),
         Task::Bench(options) => bench::run(*options),
+        Task::Demo(options) => demo::run(*options),
         Task::Lint => conclude(lint::run()),
+        Task::Test(lanes) => conclude(test::run(*lanes)?),
     }
 }
 
