@@ -67,9 +67,6 @@ pub struct RunOptions {
     /// End with an error where a configured interface is missing, instead of waiting for it
     #[arg(long)]
     pub strict: bool,
-    /// Take the place of an XDP program that something else attached, instead of ending with an error
-    #[arg(long)]
-    pub replace: bool,
 }
 
 /// `foobar-agent check`
@@ -133,7 +130,7 @@ mod tests {
         let Command::Run(options) = parse("foobar-agent run --config /tmp/f.toml --strict").unwrap() else {
             panic!("not run");
         };
-        let expected = RunOptions { config: Some("/tmp/f.toml".into()), strict: true, replace: false };
+        let expected = RunOptions { config: Some("/tmp/f.toml".into()), strict: true };
         assert_eq!(options, expected);
         let Command::Run(options) = parse("foobar-agent run").unwrap() else { panic!("not run") };
         assert_eq!(options, RunOptions::default());
