@@ -206,7 +206,10 @@ async fn run<C: Future>(client: &Client, connection: C, end_soon: impl Fn(Pin<&m
 pub(super) fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // No timer: `Watch` bounds the time for a head and between requests.
-    builder.max_buf_size(limits::H1_BUFFER_BYTES).header_read_timeout(None);
+    builder
+        .max_buf_size(limits::H1_BUFFER_BYTES)
+        .max_header_size(limits::H1_HEAD_BYTES)
+        .header_read_timeout(None);
     builder
 }
 
