@@ -15,4 +15,6 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod firewall;
+pub mod kernel;
 pub mod monitor;
+pub mod net;

@@ -16,7 +16,8 @@ macro_rules! abi_enum {
             /// Every value, in the order of the discriminants.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
             /// How many values there are; discriminants are dense from 0.
-            pub const COUNT: usize = Self::ALL.len();
+            #[expect(clippy::cast_possible_truncation, reason = "a handful of values")]
+            pub const COUNT: u32 = Self::ALL.len() as u32;
 
             /// The word that people read: in `explain`, in metric labels, in the log.
             pub const fn as_str(self) -> &'static str {
@@ -94,7 +95,7 @@ abi_enum! {
         MalformedFragment = 15 => "malformed-fragment",
         /// TCP header short or with a bad data offset.
         MalformedTcp = 16 => "malformed-tcp",
-        /// UDP header short, or its length below 8 or beyond the packet.
+        /// UDP or UDP-Lite header short, or a UDP length below 8 or beyond the packet.
         MalformedUdp = 17 => "malformed-udp",
         /// ICMP or ICMPv6 header shorter than 8.
         MalformedIcmp = 18 => "malformed-icmp",
@@ -102,6 +103,8 @@ abi_enum! {
         MalformedSctp = 19 => "malformed-sctp",
         /// An IPv4-mapped IPv6 address on the wire: it would borrow IPv4 rules.
         MalformedMappedAddress = 20 => "malformed-mapped-address",
+        /// DCCP header shorter than 12.
+        MalformedDccp = 21 => "malformed-dccp",
     }
 }
 
@@ -128,7 +131,7 @@ mod tests {
             assert_eq!(Reason::try_from(*reason as u32), Ok(*reason));
             assert_eq!(reason.is_malformed(), reason.as_str().starts_with("malformed"));
         }
-        assert!(Reason::try_from(u32::try_from(Reason::COUNT).unwrap()).is_err());
+        assert!(Reason::try_from(Reason::COUNT).is_err());
         for (index, verdict) in Verdict::ALL.iter().enumerate() {
             assert_eq!(Verdict::try_from(u32::try_from(index).unwrap()), Ok(*verdict));
         }

@@ -2,4 +2,6 @@
 //! addresses, the validated ruleset, and its compilation to a generation image.
 
 pub mod address;
+pub mod compile;
 pub mod ruleset;
+pub mod walk;

@@ -1,0 +1,272 @@
+//! From a validated ruleset to a generation: rules become entries of the image, names become
+//! slots. Pure; knows no kernel. What is refused here is refused before anything changes.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use foobar_ebpf::abi::image::{self, ANY, Entry, Header, Leaf, NO_LOG, NO_RATE, needs};
+use foobar_ebpf::abi::{
+    DATAPATH_VERSION, INTERFACES_MAX, SERVICES_MAX, ServicePort, Settings, service_protocol, setting,
+};
+use foobar_ebpf::verdict::Verdict;
+use thiserror::Error;
+
+use super::address::{AddressSet, Prefix};
+use super::ruleset::{Essentials, IcmpMatch, Rule, Ruleset};
+use crate::config::model::{Service, ServiceProtocol};
+use crate::kernel::Generation;
+
+/// Name of the default verdict among the rules; no rule can have it.
+pub const POLICY: &str = "policy";
+
+/// Why a valid ruleset cannot be a generation.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CompileError {
+    /// More entries than an image holds.
+    #[error(
+        "the rules need {needed} entries and this version's classifier holds {}: rule \"{rule}\" (line {line}) alone \
+         needs {of_rule}; name fewer prefixes and ports in one rule, or merge rules",
+        image::ENTRIES_MAX
+    )]
+    TooLarge {
+        /// Entries of all rules.
+        needed: usize,
+        /// The rule that needs most.
+        rule: String,
+        /// Its line in the configuration.
+        line: u32,
+        /// Entries of that rule.
+        of_rule: usize,
+    },
+    /// More interfaces than a rule can tell apart.
+    #[error("the configuration names more than {} interfaces", INTERFACES_MAX - 1)]
+    TooManyInterfaces,
+    /// More services than a generation counts.
+    #[error("the configuration names {0} services; at most {SERVICES_MAX} can be counted")]
+    TooManyServices(usize),
+}
+
+/// Logical numbers of interfaces, by name. A name keeps its number for the life of the agent,
+/// so that counters of an interface stay its own when it goes and comes back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceNumbers {
+    by_name: BTreeMap<String, u32>,
+}
+
+impl InterfaceNumbers {
+    /// The number of a name, a new one where it has none.
+    ///
+    /// # Errors
+    /// [`CompileError::TooManyInterfaces`]
+    pub fn number(&mut self, name: &str) -> Result<u32, CompileError> {
+        if let Some(&number) = self.by_name.get(name) {
+            return Ok(number);
+        }
+        let number = u32::try_from(self.by_name.len() + 1).unwrap_or(INTERFACES_MAX);
+        if number >= INTERFACES_MAX {
+            return Err(CompileError::TooManyInterfaces);
+        }
+        self.by_name.insert(name.to_owned(), number);
+        Ok(number)
+    }
+
+    /// Names with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.by_name.iter().map(|(name, &number)| (name.as_str(), number))
+    }
+}
+
+/// Compiles what one configuration says about packets.
+///
+/// # Errors
+/// When it does not fit an image; nothing has been changed then.
+pub fn compile(
+    number: u64,
+    ruleset: Option<&Ruleset>,
+    services: &[Service],
+    interfaces: &mut InterfaceNumbers,
+) -> Result<Generation, CompileError> {
+    if services.len() > SERVICES_MAX {
+        return Err(CompileError::TooManyServices(services.len()));
+    }
+    let mut settings = Settings::COUNT_ONLY;
+    settings.service_count = u32::try_from(services.len()).unwrap_or(u32::MAX);
+    for (slot, service) in settings.services.iter_mut().zip(services) {
+        let protocol = match service.protocol {
+            ServiceProtocol::Http => service_protocol::HTTP,
+        };
+        *slot = ServicePort { port: service.port, protocol };
+    }
+    let mut generation = Generation {
+        number,
+        image: Vec::new(),
+        settings,
+        rules: Vec::new(),
+        services: services.iter().map(|service| service.name.clone()).collect(),
+    };
+    if let Some(ruleset) = ruleset {
+        let entries = expand(&ruleset.rules, interfaces)?;
+        generation.rules = ruleset.rules.iter().map(|rule| rule.name.clone()).collect();
+        generation.rules.push(POLICY.to_owned());
+        generation.image = write_image(number, &entries, ruleset);
+        generation.settings.flags = setting::JUDGE | essentials(ruleset.essentials);
+        generation.settings.image_bytes = u32::try_from(generation.image.len()).unwrap_or(u32::MAX);
+    }
+    Ok(generation)
+}
+
+fn essentials(essentials: Essentials) -> u32 {
+    [
+        (essentials.neighbour_discovery, setting::NEIGHBOUR_DISCOVERY),
+        (essentials.multicast_listener, setting::MULTICAST_LISTENER),
+        (essentials.icmp_errors, setting::ICMP_ERRORS),
+        (essentials.dhcp, setting::DHCP),
+    ]
+    .into_iter()
+    .filter_map(|(on, flag)| on.then_some(flag))
+    .sum()
+}
+
+/// Every rule as the conjunctions that it is made of, in the order of judgement.
+fn expand(rules: &[Rule], interfaces: &mut InterfaceNumbers) -> Result<Vec<Entry>, CompileError> {
+    let mut entries = Vec::new();
+    let mut needed = 0;
+    let mut largest: Option<(&Rule, usize)> = None;
+    for (slot, rule) in rules.iter().enumerate() {
+        let parts = Parts::of(rule);
+        let of_rule = parts.entries();
+        needed += of_rule;
+        if largest.is_none_or(|(_, most)| of_rule > most) {
+            largest = Some((rule, of_rule));
+        }
+        // Counted first, expanded only while it fits: a large set must not exhaust memory.
+        if needed <= image::ENTRIES_MAX as usize {
+            let mut base = Entry::any(leaf(slot, rule.action));
+            if let Some(names) = &rule.interfaces {
+                base.interfaces = 0;
+                for name in names {
+                    base.interfaces |= 1 << interfaces.number(name)?;
+                }
+            }
+            if let Some(flags) = rule.tcp_flags {
+                base.needs |= needs::TCP_FLAGS;
+                (base.tcp_flags_set, base.tcp_flags_of) = (flags.set, flags.of);
+            }
+            parts.expand(base, &mut entries);
+        }
+    }
+    match largest {
+        Some((rule, of_rule)) if needed > image::ENTRIES_MAX as usize => {
+            Err(CompileError::TooLarge { needed, rule: rule.name.clone(), line: rule.line, of_rule })
+        }
+        _ => Ok(entries),
+    }
+}
+
+/// The lists of a rule, of each of which any one member must hold.
+struct Parts {
+    from: Vec<Prefix>,
+    to: Vec<Prefix>,
+    protocols: Vec<u16>,
+    ports: Vec<RangeInclusive<u16>>,
+    from_ports: Vec<RangeInclusive<u16>>,
+    /// Where a rule names ICMP types, they stand for its protocols.
+    icmp: Option<Vec<IcmpMatch>>,
+    needs_ports: bool,
+}
+
+impl Parts {
+    fn of(rule: &Rule) -> Self {
+        let prefixes = |set: &Option<AddressSet>| match set {
+            Some(set) => set.prefixes(),
+            None => vec![Prefix::from_mapped(0, 0)],
+        };
+        let ranges =
+            |list: &Option<Vec<RangeInclusive<u16>>>| list.clone().unwrap_or_else(|| vec![0..=u16::MAX]);
+        Self {
+            from: prefixes(&rule.from),
+            to: prefixes(&rule.to),
+            protocols: match &rule.protocols {
+                Some(numbers) => numbers.iter().map(|&number| u16::from(number)).collect(),
+                None => vec![ANY],
+            },
+            ports: ranges(&rule.ports),
+            from_ports: ranges(&rule.from_ports),
+            icmp: rule.icmp_types.clone(),
+            needs_ports: rule.ports.is_some() || rule.from_ports.is_some(),
+        }
+    }
+
+    /// How many entries [`expand`](Self::expand) makes.
+    fn entries(&self) -> usize {
+        let protocols = self.icmp.as_ref().map_or(self.protocols.len(), Vec::len);
+        let ports = self.ports.len() * self.from_ports.len();
+        self.from.len().saturating_mul(self.to.len()).saturating_mul(protocols).saturating_mul(ports)
+    }
+
+    fn expand(&self, base: Entry, entries: &mut Vec<Entry>) {
+        for with_protocol in self.with_protocols(base) {
+            for port in &self.ports {
+                for from_port in &self.from_ports {
+                    let mut entry = with_protocol;
+                    if self.needs_ports {
+                        entry.needs |= needs::PORTS;
+                    }
+                    (entry.port_first, entry.port_last) = (*port.start(), *port.end());
+                    (entry.from_port_first, entry.from_port_last) = (*from_port.start(), *from_port.end());
+                    for from in &self.from {
+                        (entry.from, entry.from_mask) = (words(from.bits()), words(from.mask()));
+                        for to in &self.to {
+                            (entry.to, entry.to_mask) = (words(to.bits()), words(to.mask()));
+                            entries.push(entry);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn with_protocols(&self, base: Entry) -> Vec<Entry> {
+        match &self.icmp {
+            Some(types) => {
+                let with_type = |icmp: &IcmpMatch| Entry {
+                    protocol: u16::from(icmp.protocol),
+                    needs: base.needs | needs::ICMP,
+                    icmp_kind: u16::from(icmp.kind),
+                    icmp_code: icmp.code.map_or(ANY, u16::from),
+                    ..base
+                };
+                types.iter().map(with_type).collect()
+            }
+            None => self.protocols.iter().map(|&protocol| Entry { protocol, ..base }).collect(),
+        }
+    }
+}
+
+fn leaf(slot: usize, verdict: Verdict) -> Leaf {
+    let rule = u32::try_from(slot).unwrap_or(u32::MAX);
+    Leaf { rule, verdict: verdict as u32, over_rate: NO_RATE, log: NO_LOG }
+}
+
+fn write_image(number: u64, entries: &[Entry], ruleset: &Ruleset) -> Vec<u8> {
+    let header = Header {
+        magic: image::MAGIC,
+        version: DATAPATH_VERSION,
+        generation: number,
+        entries: u32::try_from(entries.len()).unwrap_or(u32::MAX),
+        rule_slots: u32::try_from(ruleset.rules.len() + 1).unwrap_or(u32::MAX),
+        policy: leaf(ruleset.rules.len(), ruleset.default),
+        padding: [0; 3],
+    };
+    let mut bytes = Vec::with_capacity(size_of::<Header>() + size_of_val(entries));
+    bytes.extend_from_slice(&header.to_bytes());
+    for entry in entries {
+        bytes.extend_from_slice(&entry.to_bytes());
+    }
+    bytes
+}
+
+fn words(bits: u128) -> [u64; 2] {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of 128 bits")]
+    [(bits >> 64) as u64, bits as u64]
+}

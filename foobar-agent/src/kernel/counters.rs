@@ -1,0 +1,46 @@
+//! Per-CPU counters to sums.
+
+use foobar_ebpf::abi::{Counter, INTERFACES_MAX, outcome_index};
+use foobar_ebpf::verdict::{Reason, Verdict};
+
+use super::error::KernelError;
+use super::loader::{CounterMap, clamp_u32};
+use super::message::{CounterSample, InterfaceOutcome, Named};
+
+/// One counter, summed over CPUs.
+pub(super) fn read(counters: &CounterMap, index: u32) -> Result<CounterSample, KernelError> {
+    let per_cpu = counters.get(&index, 0).map_err(KernelError::bpf("cannot read a counter"))?;
+    let mut sum = CounterSample::default();
+    for Counter { packets, bytes } in per_cpu.iter().map(|value| value.0) {
+        sum += CounterSample { packets, bytes };
+    }
+    Ok(sum)
+}
+
+/// The counters of these names, in their order, from slot 0 on.
+pub(super) fn read_named(counters: &CounterMap, names: &[String]) -> Result<Vec<Named>, KernelError> {
+    let named = names
+        .iter()
+        .enumerate()
+        .map(|(slot, name)| Ok(Named { name: name.clone(), count: read(counters, clamp_u32(slot))? }));
+    named.collect()
+}
+
+/// What happened to packets of these logical interfaces; rows of zero are left out.
+pub(super) fn read_outcomes(
+    counters: &CounterMap,
+    interfaces: impl Iterator<Item = u32>,
+) -> Result<Vec<InterfaceOutcome>, KernelError> {
+    let mut outcomes = Vec::new();
+    for interface in interfaces.filter(|interface| *interface < INTERFACES_MAX) {
+        for &verdict in Verdict::ALL {
+            for &reason in Reason::ALL {
+                let count = read(counters, outcome_index(interface, verdict, reason))?;
+                if count != CounterSample::default() {
+                    outcomes.push(InterfaceOutcome { interface, verdict, reason, count });
+                }
+            }
+        }
+    }
+    Ok(outcomes)
+}

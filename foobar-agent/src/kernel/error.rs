@@ -1,0 +1,138 @@
+//! What can go wrong between the agent and the kernel, each with what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// An error of the datapath. The text says what failed, on what, and the remedy.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// The agent was built without the eBPF object.
+    #[error(
+        "this foobar-agent was built without its datapath; run `cargo xtask build-ebpf`, then build again"
+    )]
+    NoObject,
+    /// The kernel is too old.
+    #[error(
+        "Linux {found} is too old: the datapath needs {needed} or newer (XDP fragments); upgrade the kernel"
+    )]
+    KernelTooOld {
+        /// Release of the running kernel.
+        found: String,
+        /// Oldest release that works.
+        needed: &'static str,
+    },
+    /// A capability is missing.
+    #[error(
+        "missing {missing}: loading and attaching the datapath needs it; run as root, or give the service \
+         AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"
+    )]
+    MissingCapability {
+        /// Names of the capabilities.
+        missing: String,
+    },
+    /// The kernel has no type information.
+    #[error(
+        "the kernel has no BTF (/sys/kernel/btf/vmlinux is missing): boot a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y, as Debian's are"
+    )]
+    MissingBtf,
+    /// `pin_dir` cannot hold pins.
+    #[error(
+        "{path} is not on a BPF file system, so the firewall could not outlive the agent; mount one with \
+         `mount -t bpf bpf {path}`, or set host.pin_dir to a folder below /sys/fs/bpf"
+    )]
+    NotBpffs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error("{what} {path}: {source}")]
+    Io {
+        /// What was tried, as in "cannot create".
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody else's XDP program is there.
+    #[error(
+        "{interface} already has the XDP program {program}, which is not ours; remove it with \
+         `ip link set dev {interface} xdp off` (or the tool that put it there), or leave {interface} out of \
+         firewall.interfaces"
+    )]
+    ForeignProgram {
+        /// The interface.
+        interface: String,
+        /// Name and number of the program, as far as known.
+        program: String,
+    },
+    /// The interface does not take an XDP program in the mode asked for.
+    #[error("cannot attach to {interface} in {mode} mode: {source}{hint}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// `native` or `generic`.
+        mode: &'static str,
+        /// The kernel's word.
+        source: io::Error,
+        /// What may help, or nothing.
+        hint: &'static str,
+    },
+    /// The kernel attached without a link, which could not be pinned.
+    #[error(
+        "{interface} took the datapath without a BPF link, which cannot outlive the agent; it was taken off again"
+    )]
+    NoLink {
+        /// The interface.
+        interface: String,
+    },
+    /// The verifier refused a program.
+    #[error("the kernel refused the datapath's program {program}: {source}\n{log}")]
+    Refused {
+        /// Its name.
+        program: &'static str,
+        /// The kernel's word.
+        source: io::Error,
+        /// The verifier's last words.
+        log: String,
+    },
+    /// Something in the object is not as the agent expects it.
+    #[error("the datapath has no {0}: object and agent are of different builds; build both again")]
+    Missing(&'static str),
+    /// Anything else that the kernel said about loading, maps or pins.
+    #[error("{what}: {source}")]
+    Bpf {
+        /// What was tried.
+        what: &'static str,
+        /// The loader's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The worker is gone: it ended with the agent.
+    #[error("the kernel worker has ended")]
+    WorkerGone,
+}
+
+impl KernelError {
+    pub(super) fn bpf<E>(what: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        move |source| Self::Bpf { what, source: Box::new(source) }
+    }
+
+    pub(super) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}

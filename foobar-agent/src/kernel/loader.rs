@@ -1,0 +1,134 @@
+//! From the embedded object to programs and maps in the kernel.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use aya::programs::{ProgramError, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use foobar_ebpf::abi::{Counter, image, map, program};
+use object::{Object, ObjectSection, ObjectSymbol};
+
+use super::error::KernelError;
+use super::message::Generation;
+use super::pins::Pins;
+use super::sys;
+use super::value::Plain;
+
+/// The object that `cargo xtask build-ebpf` made; empty where it had not.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
+
+/// Maps that outlive a generation, so that the next one finds them by their pins.
+const SHARED_MAPS: [&str; 5] = [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::LOGS];
+
+/// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
+const VALUE_SIZE_OFFSET: u64 = 8;
+
+/// How much of the verifier's log an error shows: its end names the reason.
+const LOG_LINES_SHOWN: usize = 12;
+
+/// One loaded instance of the object.
+pub(super) struct Instance {
+    pub(super) ebpf: Ebpf,
+}
+
+/// A map of counters.
+pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
+
+impl Instance {
+    /// Creates the maps for a generation, and takes shared maps from their pins where there are any.
+    pub(super) fn load(generation: Option<&Generation>, pins: Option<&Pins>) -> Result<Self, KernelError> {
+        if OBJECT.is_empty() {
+            return Err(KernelError::NoObject);
+        }
+        let mut loader = EbpfLoader::new();
+        for name in SHARED_MAPS {
+            if let Some(pins) = pins {
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
+        let mut object = OBJECT.to_vec();
+        let settings = generation.map(|generation| Plain(generation.settings));
+        if let (Some(generation), Some(settings)) = (generation, &settings) {
+            let image_bytes = generation.image.len().max(size_of::<image::Header>());
+            set_value_size(&mut object, map::IMAGE, image_bytes)?;
+            loader.override_global(map::SETTINGS, settings, true);
+            loader.map_max_entries(map::RULES, clamp_u32(generation.rules.len()).max(1));
+        }
+        let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;
+        if let Some(generation) = generation.filter(|generation| !generation.image.is_empty()) {
+            let image = ebpf.map(map::IMAGE).ok_or(KernelError::Missing(map::IMAGE))?;
+            let Map::Array(image) = image else { return Err(KernelError::Missing(map::IMAGE)) };
+            let size = image.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size();
+            sys::write_only_value(image.fd().as_fd(), &generation.image, size as usize)?;
+        }
+        Ok(Self { ebpf })
+    }
+
+    /// Has the kernel verify and take a program.
+    pub(super) fn program(&mut self, name: &'static str) -> Result<&mut Xdp, KernelError> {
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
+        let program: &mut Xdp = program.try_into().map_err(KernelError::bpf("unexpected program"))?;
+        match program.load() {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(ProgramError::LoadError { io_error, verifier_log }) => {
+                let log = verifier_log.to_string();
+                let lines: Vec<&str> = log.lines().collect();
+                let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
+                Err(KernelError::Refused {
+                    program: name,
+                    source: io_error,
+                    log: lines.get(shown..).unwrap_or_default().join("\n"),
+                })
+            }
+            Err(error) => Err(KernelError::bpf("cannot load a program")(error)),
+        }
+    }
+
+    /// Takes the counters of this name out of the instance.
+    pub(super) fn take_counters(&mut self, name: &'static str) -> Result<CounterMap, KernelError> {
+        let map = self.ebpf.take_map(name).ok_or(KernelError::Missing(name))?;
+        PerCpuArray::try_from(map).map_err(KernelError::bpf("unexpected map"))
+    }
+
+    /// Pins a map under its own name.
+    pub(super) fn pin_map(&self, name: &'static str, folder: &Path) -> Result<(), KernelError> {
+        let map = self.ebpf.map(name).ok_or(KernelError::Missing(name))?;
+        map.pin(folder.join(name)).map_err(KernelError::bpf("cannot pin a map"))
+    }
+
+    /// Takes an array of plain values out of the instance.
+    pub(super) fn take_array<T: aya::Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Array<MapData, T>, KernelError> {
+        let map = self.ebpf.take_map(name).ok_or(KernelError::Missing(name))?;
+        Array::try_from(map).map_err(KernelError::bpf("unexpected map"))
+    }
+
+    /// Loads the program that judges.
+    pub(super) fn judge(&mut self) -> Result<&mut Xdp, KernelError> {
+        self.program(program::GENERATION)
+    }
+}
+
+/// Gives a map of the object another value size. aya takes sizes from the object, and an
+/// image is as large as its rules; the definition lies in the object's `maps` section.
+fn set_value_size(object: &mut [u8], name: &'static str, bytes: usize) -> Result<(), KernelError> {
+    let offset = {
+        let file =
+            object::File::parse(&*object).map_err(KernelError::bpf("cannot read the datapath's object"))?;
+        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
+        let symbol = symbol.ok_or(KernelError::Missing(name))?;
+        let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
+        let section = section.and_then(|section| section.file_range()).ok_or(KernelError::Missing(name))?;
+        section.0 + symbol.address() + VALUE_SIZE_OFFSET
+    };
+    let field = usize::try_from(offset).ok().and_then(|offset| object.get_mut(offset..offset + 4));
+    field.ok_or(KernelError::Missing(name))?.copy_from_slice(&clamp_u32(bytes).to_ne_bytes());
+    Ok(())
+}
+
+pub(super) fn clamp_u32(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

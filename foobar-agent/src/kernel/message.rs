@@ -1,0 +1,150 @@
+//! What the agent and the kernel worker say to each other. Plain data: no aya type, nothing
+//! that could not be written to a socket.
+
+use foobar_ebpf::abi::Settings;
+use foobar_ebpf::verdict::{Reason, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::config::model::AttachMode;
+use crate::net::Interface;
+
+/// A compiled ruleset, ready for the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Number of the generation, from 1.
+    pub number: u64,
+    /// The image, see `foobar_ebpf::abi::image`.
+    pub image: Vec<u8>,
+    /// Constants of the program.
+    pub settings: Settings,
+    /// Rule names by slot; the last one is the policy.
+    pub rules: Vec<String>,
+    /// Service names by slot.
+    pub services: Vec<String>,
+}
+
+/// What the worker is asked.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Make this the generation that judges.
+    Install(Generation),
+    /// Attach the datapath to an interface.
+    Attach { interface: Interface, logical: u32, mode: AttachMode },
+    /// The interface is gone: forget its pins.
+    Forget { ifindex: u32 },
+    /// Read every counter.
+    Read,
+    /// Emit diagnostics down to this level.
+    SetLogLevel(LogLevel),
+    /// Remove the datapath from the host.
+    Detach,
+}
+
+/// What the worker answers.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Done,
+    Attached(Attached),
+    Counters(Counters),
+}
+
+/// How the datapath is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachedMode {
+    /// In the driver.
+    Native,
+    /// In the stack, after a socket buffer was made.
+    Generic,
+}
+
+impl AttachedMode {
+    /// The word in logs and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+/// The result of an attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// How.
+    pub mode: AttachedMode,
+    /// Why native was not possible, where it was tried first.
+    pub native_refused: Option<String>,
+    /// The datapath was found attached, left by an earlier agent, and goes on.
+    pub adopted: bool,
+}
+
+/// Every counter of the datapath, summed over CPUs, and over generations where counters
+/// follow a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Number of the generation that judges; 0: none.
+    pub generation: u64,
+    /// What happened to packets, by logical interface; rows of zero are left out.
+    pub outcomes: Vec<InterfaceOutcome>,
+    /// By rule of the judging generation, in order of judgement; the last one is the policy.
+    pub rules: Vec<Named>,
+    /// By service.
+    pub services: Vec<Named>,
+}
+
+/// One row of [`Counters::outcomes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceOutcome {
+    /// Logical interface.
+    pub interface: u32,
+    /// The decision.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// How often.
+    pub count: CounterSample,
+}
+
+/// A counter that follows a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Name of a rule or service.
+    pub name: String,
+    /// How often.
+    pub count: CounterSample,
+}
+
+/// Packets (for services: messages) and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterSample {
+    /// Packets, or messages of a service.
+    pub packets: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for CounterSample {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// How detailed the datapath's diagnostics are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What must not happen.
+    Error,
+    /// What should not happen.
+    Warn,
+    /// Rare events.
+    Info,
+    /// A line for each packet.
+    Debug,
+    /// All there is.
+    Trace,
+}

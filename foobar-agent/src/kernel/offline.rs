@@ -1,0 +1,115 @@
+//! The real program on single frames, attached to nothing: `BPF_PROG_TEST_RUN`. Shares no
+//! map with a running agent and needs neither pins nor interfaces.
+
+use std::time::Duration;
+
+use aya::maps::Array;
+use aya::programs::{TestRun, TestRunOptions};
+use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map};
+
+use super::counters;
+use super::error::KernelError;
+use super::loader::{CounterMap, Instance};
+use super::message::{Generation, InterfaceOutcome, Named};
+use super::value::Plain;
+
+/// Test runs arrive on the namespace's loopback, which is always interface 1.
+const TEST_RUN_IFINDEX: u32 = 1;
+
+/// One generation, loaded for test runs.
+pub struct Bed {
+    instance: Instance,
+    interfaces: Array<aya::maps::MapData, Plain<InterfaceSlot>>,
+    outcomes: CounterMap,
+    rules: CounterMap,
+    services: CounterMap,
+    rule_names: Vec<String>,
+    service_names: Vec<String>,
+}
+
+/// What one run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The XDP return code.
+    pub action: u32,
+    /// Mean time of one run, as the kernel measured it.
+    pub duration: Duration,
+}
+
+impl Bed {
+    /// Loads a generation.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn new(generation: &Generation) -> Result<Self, KernelError> {
+        let mut instance = Instance::load(Some(generation), None)?;
+        instance.judge()?;
+        Ok(Self {
+            interfaces: instance.take_array(map::INTERFACES)?,
+            outcomes: instance.take_counters(map::OUTCOMES)?,
+            rules: instance.take_counters(map::RULES)?,
+            services: instance.take_counters(map::SERVICES)?,
+            rule_names: generation.rules.clone(),
+            service_names: generation.services.clone(),
+            instance,
+        })
+    }
+
+    /// Lets frames arrive on this logical interface from now on.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn arrive_on(&mut self, logical: u32) -> Result<(), KernelError> {
+        let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical };
+        self.interfaces
+            .set(TEST_RUN_IFINDEX & (INTERFACE_ENTRIES - 1), Plain(slot), 0)
+            .map_err(KernelError::bpf("cannot enter an interface"))
+    }
+
+    /// Judges a frame `repeat` times.
+    ///
+    /// # Errors
+    /// When the kernel does not run it: it refuses frames shorter than an Ethernet header.
+    pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let result = self
+            .instance
+            .judge()?
+            .test_run(options)
+            .map_err(KernelError::bpf("the kernel does not run the frame"))?;
+        Ok(Ran { action: result.return_value, duration: result.duration })
+    }
+
+    /// What all runs so far came to, by logical interface.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn outcomes(&self, logical: u32) -> Result<Vec<InterfaceOutcome>, KernelError> {
+        counters::read_outcomes(&self.outcomes, std::iter::once(logical))
+    }
+
+    /// Hits by rule, the policy last.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn rules(&self) -> Result<Vec<Named>, KernelError> {
+        counters::read_named(&self.rules, &self.rule_names)
+    }
+
+    /// Messages by service.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn services(&self) -> Result<Vec<Named>, KernelError> {
+        counters::read_named(&self.services, &self.service_names)
+    }
+
+    /// Instructions that the verifier walked through to accept the judging program.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn verified_instructions(&mut self) -> Result<u32, KernelError> {
+        let info = self.instance.judge()?.info().map_err(KernelError::bpf("cannot examine the program"))?;
+        info.verified_instruction_count().ok_or(KernelError::Missing("count of verified instructions"))
+    }
+}

@@ -1,0 +1,95 @@
+//! The system calls that neither aya nor a safe crate offers.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::error::KernelError;
+
+/// `BPF_MAP_UPDATE_ELEM` of `enum bpf_cmd`.
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+
+/// The part of `union bpf_attr` that `BPF_MAP_*_ELEM` reads.
+#[repr(C)]
+struct MapElement {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Writes the only value of an array map of one entry. aya's typed maps know value sizes
+/// at compile time only; an image has the size that its rules need.
+///
+/// `value` must have exactly the map's value size: the kernel reads that many bytes.
+pub(super) fn write_only_value(
+    map: BorrowedFd<'_>,
+    value: &[u8],
+    value_size: usize,
+) -> Result<(), KernelError> {
+    const WHAT: &str = "cannot write the image";
+    if value.len() != value_size {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "image and map differ in size");
+        return Err(KernelError::System { what: WHAT, source });
+    }
+    let key = 0u32;
+    let attributes = MapElement {
+        map_fd: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
+        padding: 0,
+        key: std::ptr::from_ref(&key) as u64,
+        value: value.as_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value point to as many readable bytes as the map's sizes say: 4, and
+    // `value_size` as checked above. The kernel writes to neither.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, &raw const attributes, size_of::<MapElement>())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(KernelError::System { what: WHAT, source: io::Error::last_os_error() })
+    }
+}
+
+/// Returns when every packet that was being judged at the call has left the datapath.
+///
+/// `MEMBARRIER_CMD_GLOBAL` waits for an RCU grace period (Linux 4.3); XDP programs run
+/// inside RCU read sections.
+pub(super) fn wait_for_running_programs() -> Result<(), KernelError> {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: no pointers are passed.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        let source = io::Error::last_os_error();
+        Err(KernelError::System { what: "cannot wait for running programs", source })
+    }
+}
+
+/// Whether the folder lies on a BPF file system.
+pub(super) fn is_bpffs(folder: &Path) -> io::Result<bool> {
+    let path = CString::new(folder.as_os_str().as_bytes())?;
+    let mut statistics = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path is a C string, and the buffer is of the type that the call fills.
+    if unsafe { libc::statfs(path.as_ptr(), statistics.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it filled the buffer.
+    let statistics = unsafe { statistics.assume_init() };
+    Ok(statistics.f_type == libc::BPF_FS_MAGIC)
+}
+
+/// Mounts a BPF file system.
+pub(super) fn mount_bpffs(folder: &Path) -> io::Result<()> {
+    let target = CString::new(folder.as_os_str().as_bytes())?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    // SAFETY: all pointers are C strings that outlive the call; the data may be null.
+    let result =
+        unsafe { libc::mount(c"bpf".as_ptr(), target.as_ptr(), c"bpf".as_ptr(), flags, std::ptr::null()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,16 @@
+//! The ABI's plain structs as aya wants them: marked as plain bytes.
+
+use foobar_ebpf::abi::{Counter, InterfaceSlot, Settings};
+
+/// A value of a map, laid out as the datapath lays it out.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Plain<T>(pub(super) T);
+
+// SAFETY (all of them): `repr(C)` structs of integers without implicit padding (their sizes
+// are asserted beside them), so any byte pattern is a value and no byte is uninitialised.
+unsafe impl aya::Pod for Plain<Counter> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<InterfaceSlot> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Settings> {}

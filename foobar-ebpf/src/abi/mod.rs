@@ -1,0 +1,165 @@
+//! What crosses between the kernel and the agent: names, sizes and layouts. Integers only,
+//! in host byte order, padding named; enums cross as `u32` and come back through `TryFrom`.
+//!
+//! A change of anything here changes [`DATAPATH_VERSION`]: pins of another version are not
+//! adopted by an agent.
+
+pub mod image;
+
+use core::mem::size_of;
+
+use crate::verdict::{Reason, Verdict};
+
+/// Version of the programs and of all maps that they share over generations. Flows and
+/// bans carry versions of their own, so that an upgrade of one keeps the others.
+pub const DATAPATH_VERSION: u32 = 1;
+
+/// Names of the programs in the object.
+pub mod program {
+    /// XDP: what is attached. Enters the active generation and never changes.
+    pub const ROOT: &str = "foobar_root";
+    /// XDP: judges by one image; one instance a generation.
+    pub const GENERATION: &str = "foobar_judge";
+}
+
+/// Names of the maps in the object. Those that outlive a generation are pinned under these names.
+pub mod map {
+    /// Program array: [`super::GENERATION_ACTIVE`], [`super::GENERATION_FALLBACK`]. Shared.
+    pub const GENERATIONS: &str = "GENERATIONS";
+    /// Array of `u64` words, see [`super::control`]. Shared.
+    pub const CONTROL: &str = "CONTROL";
+    /// Array of [`super::InterfaceSlot`]. Shared.
+    pub const INTERFACES: &str = "INTERFACES";
+    /// Per-CPU array of [`super::Counter`] by [`super::outcome_index`]. Shared.
+    pub const OUTCOMES: &str = "OUTCOMES";
+    /// Ring buffer of the datapath's diagnostics (aya-log's own name). Shared.
+    pub const LOGS: &str = "AYA_LOGS";
+    /// Array of one value, the image. Each generation has its own, of the size it needs.
+    pub const IMAGE: &str = "IMAGE";
+    /// Per-CPU array of [`super::Counter`] by rule slot. Each generation has its own.
+    pub const RULES: &str = "RULES";
+    /// Per-CPU array of [`super::Counter`] by service slot. Each generation has its own.
+    pub const SERVICES: &str = "SERVICES";
+    /// Load-time constant [`super::Settings`] of a generation.
+    pub const SETTINGS: &str = "SETTINGS";
+}
+
+/// Slot of [`map::GENERATIONS`] that packets are judged by. Writing it is the one write that
+/// switches generations.
+pub const GENERATION_ACTIVE: u32 = 0;
+/// Slot of [`map::GENERATIONS`] that takes over when a confirmation is overdue.
+pub const GENERATION_FALLBACK: u32 = 1;
+/// Slots of [`map::GENERATIONS`].
+pub const GENERATION_SLOTS: u32 = 2;
+
+/// Indices of the words of [`map::CONTROL`]; each is written alone.
+pub mod control {
+    /// Nanoseconds of the boot clock from which on the fallback judges; 0: never.
+    pub const CONFIRM_DEADLINE_NS: u32 = 0;
+    /// Most detailed level of diagnostics to emit: 0 none, 1 error … 5 trace.
+    pub const LOG_LEVEL: u32 = 1;
+    /// How many words there are.
+    pub const WORDS: u32 = 2;
+}
+
+/// Packets and bytes (from the Ethernet header on, without FCS) on one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counter {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+const _: () = assert!(size_of::<Counter>() == 16);
+
+/// Which logical interface an ifindex is. Rules and counters know interfaces by their
+/// logical number only, so that a ruleset can be judged where the interface does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct InterfaceSlot {
+    /// The kernel's number; 0 marks a free entry.
+    pub ifindex: u32,
+    /// Logical number, below [`INTERFACES_MAX`].
+    pub interface: u32,
+}
+const _: () = assert!(size_of::<InterfaceSlot>() == 8);
+
+/// Logical interfaces, [`INTERFACE_UNKNOWN`] included: one bit each in a rule.
+pub const INTERFACES_MAX: u32 = 64;
+/// The logical interface of an ifindex that has no entry.
+pub const INTERFACE_UNKNOWN: u32 = 0;
+/// Entries of [`map::INTERFACES`]; a power of two.
+pub const INTERFACE_ENTRIES: u32 = 1024;
+/// How many entries from `ifindex % INTERFACE_ENTRIES` on may hold an ifindex.
+pub const INTERFACE_PROBES: u32 = 4;
+
+const OUTCOMES_PER_INTERFACE: u32 = Verdict::COUNT * Reason::COUNT;
+/// Entries of [`map::OUTCOMES`].
+pub const OUTCOME_ENTRIES: u32 = INTERFACES_MAX * OUTCOMES_PER_INTERFACE;
+
+/// Index in [`map::OUTCOMES`].
+#[inline(always)]
+pub const fn outcome_index(interface: u32, verdict: Verdict, reason: Reason) -> u32 {
+    interface * OUTCOMES_PER_INTERFACE + verdict as u32 * Reason::COUNT + reason as u32
+}
+
+/// Services that one generation can count.
+pub const SERVICES_MAX: usize = 16;
+
+/// A port whose application messages are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ServicePort {
+    /// TCP destination port.
+    pub port: u16,
+    /// What is spoken there, see [`service_protocol`].
+    pub protocol: u16,
+}
+const _: () = assert!(size_of::<ServicePort>() == 4);
+
+/// Values of [`ServicePort::protocol`].
+pub mod service_protocol {
+    /// HTTP/1.x: segments that begin with a request line are counted.
+    pub const HTTP: u16 = 1;
+}
+
+/// Constants of one generation, set before its program is loaded. The verifier sees their
+/// values, so that what a ruleset does not use is not in its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// Sum of [`setting`] flags.
+    pub flags: u32,
+    /// Bytes of the image.
+    pub image_bytes: u32,
+    /// Used entries of `services`.
+    pub service_count: u32,
+    /// Ports that are counted.
+    pub services: [ServicePort; SERVICES_MAX],
+}
+const _: () = assert!(size_of::<Settings>() == 12 + 4 * SERVICES_MAX);
+
+impl Settings {
+    /// Judges nothing, counts packets.
+    pub const COUNT_ONLY: Self = Self {
+        flags: 0,
+        image_bytes: 0,
+        service_count: 0,
+        services: [ServicePort { port: 0, protocol: 0 }; SERVICES_MAX],
+    };
+}
+
+/// Flags of [`Settings::flags`].
+pub mod setting {
+    /// There is a ruleset; without it everything passes, malformed packets too.
+    pub const JUDGE: u32 = 1;
+    /// Neighbour discovery passes before the rules.
+    pub const NEIGHBOUR_DISCOVERY: u32 = 1 << 1;
+    /// Multicast listener discovery passes before the rules.
+    pub const MULTICAST_LISTENER: u32 = 1 << 2;
+    /// ICMP errors about packets of this host pass before the rules.
+    pub const ICMP_ERRORS: u32 = 1 << 3;
+    /// Answers to a DHCP client pass before the rules.
+    pub const DHCP: u32 = 1 << 4;
+}

@@ -1,0 +1,108 @@
+//! The maps, and safe access to them. Knows no packet.
+
+use aya_ebpf::Global;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
+use foobar_ebpf::abi::image::{Entry, Header, Leaf};
+use foobar_ebpf::abi::{
+    Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
+    OUTCOME_ENTRIES, SERVICES_MAX, Settings, control,
+};
+use foobar_ebpf::policy::Image;
+
+#[map]
+pub(super) static GENERATIONS: ProgramArray = ProgramArray::with_max_entries(GENERATION_SLOTS, 0);
+
+#[map]
+static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);
+
+#[map]
+static INTERFACES: Array<InterfaceSlot> = Array::with_max_entries(INTERFACE_ENTRIES, 0);
+
+#[map]
+pub(super) static OUTCOMES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(OUTCOME_ENTRIES, 0);
+
+/// The loader gives this map the size of the image before it creates it; what is declared
+/// here is the least that every image has.
+#[map]
+static IMAGE: Array<Header> = Array::with_max_entries(1, 0);
+
+/// The loader gives this map as many entries as there are rule slots.
+#[map]
+pub(super) static RULES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(super) static SERVICES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(SERVICES_MAX as u32, 0);
+
+#[unsafe(no_mangle)]
+pub(super) static SETTINGS: Global<Settings> = Global::new(Settings::COUNT_ONLY);
+
+/// A word of the control map.
+#[inline(always)]
+pub(super) fn control(word: u32) -> u64 {
+    CONTROL.get(word).copied().unwrap_or(0)
+}
+
+/// The logical interface of an ifindex.
+#[inline(always)]
+pub(super) fn interface(ifindex: u32) -> u32 {
+    for probe in 0..INTERFACE_PROBES {
+        if let Some(slot) = INTERFACES.get((ifindex + probe) & (INTERFACE_ENTRIES - 1))
+            && slot.ifindex == ifindex
+        {
+            return slot.interface;
+        }
+    }
+    INTERFACE_UNKNOWN
+}
+
+/// Adds one packet to a counter of this CPU. XDP on one CPU is not preempted by XDP, so a
+/// plain addition loses nothing.
+#[inline(always)]
+pub(super) fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
+    if let Some(counter) = counters.get_ptr_mut(index) {
+        // SAFETY: the map gave a valid, aligned pointer to this CPU's own value.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += bytes;
+        }
+    }
+}
+
+/// The image of this generation, read where it lies in the map.
+pub(super) struct MapImage {
+    header: Option<&'static Header>,
+    image_bytes: u32,
+}
+
+impl MapImage {
+    #[inline(always)]
+    pub(super) fn new(image_bytes: u32) -> Self {
+        let header = if image_bytes == 0 { None } else { IMAGE.get(0) };
+        Self { header, image_bytes }
+    }
+}
+
+impl Image for MapImage {
+    /// A constant for the verifier, which follows the walk entry by entry.
+    #[inline(always)]
+    fn entries(&self) -> u32 {
+        self.image_bytes.saturating_sub(size_of::<Header>() as u32) / size_of::<Entry>() as u32
+    }
+
+    #[inline(always)]
+    fn entry(&self, index: u32) -> Option<&Entry> {
+        let header = core::ptr::from_ref(self.header?);
+        if index >= self.entries() {
+            return None;
+        }
+        // SAFETY: the entries follow the header in the same map value, whose size is
+        // `image_bytes`; entries are aligned to 8 as the value is.
+        Some(unsafe { &*header.add(1).cast::<Entry>().add(index as usize) })
+    }
+
+    #[inline(always)]
+    fn policy(&self) -> Option<&Leaf> {
+        self.header.map(|header| &header.policy)
+    }
+}

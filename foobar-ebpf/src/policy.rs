@@ -1,0 +1,166 @@
+//! The judgement of a packet: essentials, rules, policy. Pure: knows neither bytes nor maps,
+//! reads the ruleset through [`Image`], so that the kernel, `explain` and the tests of the
+//! host run the same walk.
+
+use crate::abi::image::{ANY, Entry, Leaf, needs};
+use crate::abi::{Settings, setting};
+use crate::packet::{Packet, Parsed, Transport};
+use crate::verdict::{Reason, Verdict};
+
+/// A ruleset as the walk reads it.
+pub trait Image {
+    /// How many entries there are.
+    fn entries(&self) -> u32;
+    /// The entry at `index`, `None` beyond the last.
+    fn entry(&self, index: u32) -> Option<&Entry>;
+    /// What happens when no entry matches; `None` where there is no image at all.
+    fn policy(&self) -> Option<&Leaf>;
+}
+
+/// What was decided about a packet, why, and by which rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Judgement {
+    /// The decision.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Slot of the deciding rule, the policy's included.
+    pub rule: Option<u32>,
+}
+
+impl Judgement {
+    #[inline(always)]
+    const fn without_rule(verdict: Verdict, reason: Reason) -> Self {
+        Self { verdict, reason, rule: None }
+    }
+}
+
+const ICMPV6: u8 = 58;
+const UDP: u8 = 17;
+
+/// Judges one frame that arrived on a logical interface.
+#[inline(always)]
+pub fn judge<I: Image>(parsed: &Parsed, interface: u32, settings: &Settings, image: &I) -> Judgement {
+    let judging = settings.flags & setting::JUDGE != 0;
+    match parsed {
+        Parsed::Foreign => Judgement::without_rule(Verdict::Allow, Reason::Foreign),
+        Parsed::Malformed(reason) => {
+            // A host without a ruleset judges nothing, not even this.
+            let verdict = if judging { Verdict::Drop } else { Verdict::Allow };
+            Judgement::without_rule(verdict, *reason)
+        }
+        Parsed::Packet(_) if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
+        Parsed::Packet(packet) if is_essential(packet, settings.flags) => {
+            Judgement::without_rule(Verdict::Allow, Reason::Essential)
+        }
+        Parsed::Packet(packet) => by_rules(packet, interface, image),
+    }
+}
+
+/// What a host with a default of drop cannot live without.
+#[inline(always)]
+fn is_essential(packet: &Packet, flags: u32) -> bool {
+    match packet.transport {
+        Transport::Icmp { kind, quotes_destination, .. } => {
+            let discovery = flags & setting::NEIGHBOUR_DISCOVERY != 0
+                && packet.protocol == ICMPV6
+                && matches!(kind, 133..=136)
+                // RFC 4861 §6.1, §7.1: anything else came through a router.
+                && packet.hop_limit == 255;
+            let listener = flags & setting::MULTICAST_LISTENER != 0
+                && packet.protocol == ICMPV6
+                // RFC 2710, RFC 3810: query, reports of both versions, done.
+                && matches!(kind, 130..=132 | 143)
+                && packet.hop_limit == 1;
+            let error = flags & setting::ICMP_ERRORS != 0 && quotes_destination;
+            discovery || listener || error
+        }
+        Transport::Ports { source, destination } => {
+            // RFC 2131 §4.1 (IPv4), RFC 8415 §7.2 (IPv6): server to client.
+            flags & setting::DHCP != 0
+                && packet.protocol == UDP
+                && if packet.is_ipv4() {
+                    source == 67 && destination == 68
+                } else {
+                    source == 547 && destination == 546
+                }
+        }
+        Transport::Opaque | Transport::Tcp { .. } => false,
+    }
+}
+
+#[inline(always)]
+fn by_rules<I: Image>(packet: &Packet, interface: u32, image: &I) -> Judgement {
+    let mut index = 0;
+    while index < image.entries() {
+        match image.entry(index) {
+            Some(entry) if matches(entry, packet, interface) => return reached(&entry.leaf, Reason::Rule),
+            Some(_) => index += 1,
+            None => break,
+        }
+    }
+    match image.policy() {
+        Some(leaf) => reached(leaf, Reason::Policy),
+        // An image that cannot be read must not open the host.
+        None => Judgement::without_rule(Verdict::Drop, Reason::Policy),
+    }
+}
+
+#[inline(always)]
+fn reached(leaf: &Leaf, reason: Reason) -> Judgement {
+    let verdict = match leaf.verdict {
+        allow if allow == Verdict::Allow as u32 => Verdict::Allow,
+        reject if reject == Verdict::Reject as u32 => Verdict::Reject,
+        _ => Verdict::Drop,
+    };
+    Judgement { verdict, reason, rule: Some(leaf.rule) }
+}
+
+/// Whether all that the entry asks for holds.
+#[inline(always)]
+fn matches(entry: &Entry, packet: &Packet, interface: u32) -> bool {
+    (entry.protocol == ANY || entry.protocol == u16::from(packet.protocol))
+        && matches_transport(entry, &packet.transport)
+        && entry.matches_source(packet.source)
+        && entry.matches_destination(packet.destination)
+        && entry.interfaces & 1u64.unbounded_shl(interface) != 0
+}
+
+#[inline(always)]
+fn matches_transport(entry: &Entry, transport: &Transport) -> bool {
+    match *transport {
+        Transport::Opaque => entry.needs == 0,
+        Transport::Ports { source, destination } => {
+            entry.needs & !needs::PORTS == 0 && matches_ports(entry, source, destination)
+        }
+        Transport::Tcp { source, destination, flags, .. } => {
+            entry.needs & needs::ICMP == 0
+                && flags & entry.tcp_flags_of == entry.tcp_flags_set
+                && matches_ports(entry, source, destination)
+        }
+        Transport::Icmp { kind, code, .. } => {
+            entry.needs & !needs::ICMP == 0
+                && (entry.icmp_kind == ANY || entry.icmp_kind == u16::from(kind))
+                && (entry.icmp_code == ANY || entry.icmp_code == u16::from(code))
+        }
+    }
+}
+
+/// Entries that do not ask for ports hold the full ranges, so that no flag is tested here.
+#[inline(always)]
+fn matches_ports(entry: &Entry, source: u16, destination: u16) -> bool {
+    entry.port_first <= destination
+        && destination <= entry.port_last
+        && entry.from_port_first <= source
+        && source <= entry.from_port_last
+}
+
+impl Packet {
+    /// Whether the packet is IPv4.
+    #[inline(always)]
+    pub const fn is_ipv4(&self) -> bool {
+        // The mapped block holds IPv4 only: an IPv6 packet with such an address is malformed.
+        self.source.high == 0 && self.source.low >> 32 == 0xffff
+    }
+}
