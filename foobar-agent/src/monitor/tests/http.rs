@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::StatusCode;
 use prometheus::Registry;
@@ -155,8 +156,10 @@ async fn a_client_that_never_reads_is_cut() {
             stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
             stream.readable().await.unwrap();
             drop(stop);
+            let start = tokio::time::Instant::now();
             // Ends only when the connection has: at its deadline, since nobody reads.
             serving.await.unwrap();
+            assert!(start.elapsed() <= LIMITS.connection, "cut after {:?}", start.elapsed());
             let mut response = Vec::new();
             let end = stream.read_to_end(&mut response).await;
             assert!(response.len() < BODY_BYTES, "{end:?}");
@@ -164,12 +167,13 @@ async fn a_client_that_never_reads_is_cut() {
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_hoards_connections_loses_the_oldest() {
     LocalSet::new()
         .run_until(async {
             let server = server();
             let address = listen(&server, ANY_PORT);
+            let start = tokio::time::Instant::now();
             let mut hoard = Vec::new();
             for _ in 0..LIMITS.connections {
                 hoard.push(TcpStream::connect(address).await.unwrap());
@@ -178,6 +182,7 @@ async fn whoever_hoards_connections_loses_the_oldest() {
             let mut byte = [0];
             let end = hoard[0].read(&mut byte).await;
             assert!(matches!(end, Ok(0) | Err(_)), "the oldest connection still lives");
+            assert!(start.elapsed() < LIMITS.head, "it ended by itself");
         })
         .await;
 }
@@ -212,10 +217,13 @@ async fn a_reload_moves_the_listeners() {
             let new = server.addresses()[0];
             assert_eq!(ask(new, "GET", "/healthz").await.0, 200);
             // The old listener ends in a task of its own.
-            while let Ok(stream) = TcpStream::connect(old).await {
-                drop(stream);
-                tokio::task::yield_now().await;
-            }
+            let closed = async {
+                while let Ok(stream) = TcpStream::connect(old).await {
+                    drop(stream);
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), closed).await.expect("the old listener ends");
         })
         .await;
 }
