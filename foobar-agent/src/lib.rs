@@ -10,6 +10,8 @@
 //! Only `kernel` knows aya, and only it contains `unsafe` code.
 #![deny(unsafe_code)]
 
+pub mod balancer;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod firewall;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use super::addresses::read_listen;
 use super::host::path;
@@ -66,10 +67,10 @@ fn certificate(mut table: Table<'_>) -> Option<CertificateFiles> {
 }
 
 /// Whether it can be read is for the balancer to find out, perhaps on another host.
-fn existing_file(value: Value<'_>) -> Option<std::path::PathBuf> {
+fn existing_file(value: Value<'_>) -> Option<PathBuf> {
     let path = path(value)?;
     if path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-        let message = format!("there is no file {}", path.display());
+        let message = format!("there is no file {}", quoted(&path.to_string_lossy()));
         value.warning(message, "the agent will not start without it; paths are relative to this file");
     }
     Some(path)

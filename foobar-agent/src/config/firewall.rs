@@ -11,19 +11,14 @@ use super::sets::Sets;
 use super::suggest::{did_you_mean, one_of, quoted};
 use crate::firewall::ruleset::{Essentials, Ruleset};
 
-/// Names that `essentials` takes, each with its switch.
-const ESSENTIALS: [(&str, fn(&mut Essentials)); 4] = [
-    ("nd", |essentials| essentials.neighbour_discovery = true),
-    ("mld", |essentials| essentials.multicast_listener = true),
-    ("icmp-errors", |essentials| essentials.icmp_errors = true),
-    ("dhcp", |essentials| essentials.dhcp = true),
-];
+/// Names that `essentials` takes.
+const ESSENTIALS: [&str; 4] = ["nd", "mld", "icmp-errors", "dhcp"];
 
 /// Without `[firewall]` the host judges nothing, and counts where a default route is.
 pub(super) fn read(root: &mut Table<'_>) -> Firewall {
     let mut judges_nothing = Firewall { interfaces: Interfaces::Auto, mode: AttachMode::Auto, ruleset: None };
     let Some(mut table) = root.table("firewall", "[firewall]") else { return judges_nothing };
-    if let Some(interfaces) = table.optional("interfaces").and_then(interfaces) {
+    if let Some(interfaces) = table.optional("interfaces").map(interfaces) {
         judges_nothing.interfaces = interfaces;
     }
     if let Some(mode) = table.optional("mode").and_then(mode) {
@@ -37,22 +32,22 @@ pub(super) fn read(root: &mut Table<'_>) -> Firewall {
     let report = table.report();
     table.finish();
 
-    sets.check_use(report);
-    let Some(default) = default else { return judges_nothing };
-    if let Some(value) = default_value.filter(|_| default == Verdict::Drop) {
-        lint::check_essentials(value, essentials);
-    }
-    // With an error, rules are not what the user means, and these would mislead.
+    let (Some(default_value), Some(default)) = (default_value, default) else { return judges_nothing };
+    // With an error, rules and sets are not what the user means, and these would mislead.
     if !report.has_errors() {
+        sets.check_use(report);
         lint::check_rules(&rules, &judges_nothing.interfaces, report);
+        if default == Verdict::Drop {
+            lint::check_default_drop(default_value, essentials, &rules);
+        }
     }
     let rules = rules.into_iter().map(|(rule, _)| rule).collect();
     Firewall { ruleset: Some(Ruleset { default, essentials, rules }), ..judges_nothing }
 }
 
-fn interfaces(value: Value<'_>) -> Option<Interfaces> {
+fn interfaces(value: Value<'_>) -> Interfaces {
     if value.as_str() == Some("auto") {
-        return Some(Interfaces::Auto);
+        return Interfaces::Auto;
     }
     let mut names = Vec::new();
     for value in value.one_or_list() {
@@ -65,7 +60,7 @@ fn interfaces(value: Value<'_>) -> Option<Interfaces> {
             names.push(name);
         }
     }
-    Some(Interfaces::Named(names))
+    Interfaces::Named(names)
 }
 
 fn mode(value: Value<'_>) -> Option<AttachMode> {
@@ -83,14 +78,17 @@ fn essentials(value: Value<'_>) -> Essentials {
     }
     let mut essentials = Essentials::NONE;
     for value in value.one_or_list() {
-        let Some(name) = value.string() else { continue };
-        if let Some((_, switch_on)) = ESSENTIALS.iter().find(|(known, _)| *known == name) {
-            switch_on(&mut essentials);
-        } else {
-            let known = ESSENTIALS.map(|(known, _)| known);
-            let hint = did_you_mean(name, known.into_iter());
-            let hint = hint.unwrap_or_else(|| format!("true, false, or of {}", one_of(&known)));
-            value.error(format!("{} is no essential", quoted(name)), hint);
+        match value.string() {
+            Some("nd") => essentials.neighbour_discovery = true,
+            Some("mld") => essentials.multicast_listener = true,
+            Some("icmp-errors") => essentials.icmp_errors = true,
+            Some("dhcp") => essentials.dhcp = true,
+            Some(unknown) => {
+                let hint = did_you_mean(unknown, ESSENTIALS.into_iter());
+                let hint = hint.unwrap_or_else(|| format!("true, false, or of {}", one_of(&ESSENTIALS)));
+                value.error(format!("{} is no essential", quoted(unknown)), hint);
+            }
+            None => {}
         }
     }
     essentials

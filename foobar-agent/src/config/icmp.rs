@@ -89,9 +89,10 @@ fn needs_protocol(value: Value<'_>) {
 
 /// Nothing if it is wrong, which is reported, or if the families are, which was.
 fn entry_matches(value: Value<'_>, families: &[u8]) -> Vec<IcmpMatch> {
-    let number = value.as_integer().and_then(|_| value.integer(0, 255)).map(|number| number.to_string());
+    let number = if value.is_integer() { value.integer(0, 255) } else { None };
+    let number = number.map(|number| number.to_string());
     let Some(text) = number.as_deref().or_else(|| value.as_str()) else {
-        if value.as_integer().is_none() {
+        if !value.is_integer() {
             value.wrong_type("a type's name or number, or a \"type/code\"");
         }
         return Vec::new();
@@ -129,22 +130,24 @@ fn both_families(value: Value<'_>, text: &str) -> Vec<IcmpMatch> {
     }
     let mut matches = Vec::new();
     for family in [ICMP, ICMPV6] {
-        match names(family).iter().find(|(name, ..)| *name == text) {
-            Some((_, kind, code)) => matches.push(IcmpMatch { protocol: family, kind: *kind, code: *code }),
-            None => {
-                let common = names(family).iter().map(|&(name, ..)| name).filter(|name| {
-                    [ICMP, ICMPV6].iter().all(|family| names(*family).iter().any(|(known, ..)| known == name))
-                });
-                let hint = did_you_mean(text, common);
-                let hint = hint.unwrap_or_else(|| "write a rule for each protocol".to_owned());
-                value.error(format!("{} is no type of {}", quoted(text), protocol_name(family)), hint);
-                return Vec::new();
-            }
-        }
+        let Some((_, kind, code)) = names(family).iter().find(|(name, ..)| *name == text) else {
+            let in_icmpv6 = |name: &&str| ICMPV6_NAMES.iter().any(|(known, ..)| known == name);
+            let hint = did_you_mean(text, ICMP_NAMES.iter().map(|&(name, ..)| name).filter(in_icmpv6));
+            let hint = hint.unwrap_or_else(|| "write a rule for each protocol".to_owned());
+            value.error(format!("{} is no type of {}", quoted(text), protocol_name(family)), hint);
+            return Vec::new();
+        };
+        matches.push(IcmpMatch { protocol: family, kind: *kind, code: *code });
     }
     matches
 }
 
 fn names(family: u8) -> &'static [Name] {
     if family == ICMP { ICMP_NAMES } else { ICMPV6_NAMES }
+}
+
+/// Every type's name, for the test of the documentation.
+#[cfg(test)]
+pub(super) fn all_names() -> impl Iterator<Item = &'static str> {
+    ICMP_NAMES.iter().chain(ICMPV6_NAMES).map(|&(name, ..)| name)
 }

@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use foobar_ebpf::verdict::Verdict;
+
 use super::model::Interfaces;
 use super::protocols::{ICMP, ICMPV6};
 use super::reader::Value;
@@ -16,11 +18,16 @@ use crate::firewall::ruleset::{Essentials, IcmpMatch, Rule, TcpFlags};
 const MAX_STEPS: usize = 20_000_000;
 
 /// A host that drops by default and has no essentials loses its neighbours, its leases and its path MTU.
-pub(super) fn check_essentials(default: Value<'_>, essentials: Essentials) {
+/// With no rule that allows, it is silent besides.
+pub(super) fn check_default_drop(default: Value<'_>, essentials: Essentials, rules: &[PlacedRule]) {
     if essentials == Essentials::NONE {
         let message =
             "drop by default without essentials: neighbour discovery and ICMP errors are dropped too";
         default.warning(message, "remove `essentials = false`, or allow by rules what this host needs");
+    }
+    if !rules.iter().any(|(rule, _)| rule.action == Verdict::Allow) {
+        let hint = "add a rule that allows how you reach this host, such as ssh";
+        default.warning("drop by default, and no rule allows anything", hint);
     }
 }
 
@@ -76,7 +83,7 @@ fn covers(earlier: &Rule, later: &Rule, steps: &mut usize) -> bool {
     *steps > 0
         && holds(earlier.protocols.as_ref(), later.protocols.as_ref(), |all, some| subset(some, all))
         && holds(earlier.interfaces.as_ref(), later.interfaces.as_ref(), |all, some| subset(some, all))
-        && holds(earlier.tcp_flags.as_ref(), later.tcp_flags.as_ref(), flags_cover)
+        && holds(earlier.tcp_flags.as_ref(), later.tcp_flags.as_ref(), |all, some| flags_cover(*all, *some))
         && holds(earlier.icmp_types.as_ref(), later.icmp_types.as_ref(), |all, some| types_cover(all, some))
         && holds(earlier.ports.as_ref(), later.ports.as_ref(), |all, some| ports_cover(all, some))
         && holds(earlier.from_ports.as_ref(), later.from_ports.as_ref(), |all, some| ports_cover(all, some))
@@ -98,7 +105,7 @@ fn subset<T: PartialEq>(some: &[T], all: &[T]) -> bool {
     some.iter().all(|item| all.contains(item))
 }
 
-fn flags_cover(all: &TcpFlags, some: &TcpFlags) -> bool {
+fn flags_cover(all: TcpFlags, some: TcpFlags) -> bool {
     all.of & !some.of == 0 && some.set & all.of == all.set
 }
 

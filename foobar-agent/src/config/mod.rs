@@ -59,7 +59,7 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
         unusable(path, format!("cannot read the configuration: {error}"), "name a file with `--config`")
     })?;
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    let folder = absolute.parent().unwrap_or_else(|| Path::new("/")).to_owned();
     let source = |text| Source::new(path.to_owned(), folder, text);
     match String::from_utf8(bytes) {
         Ok(text) => read(&source(text)),

@@ -21,9 +21,9 @@ pub(super) fn read<'a>(balancer: &mut Table<'a>) -> Vec<NamedPool<'a>> {
     tables.into_iter().filter_map(|table| pool(table, &mut names)).collect()
 }
 
-/// Warns of pools that no site names.
+/// Warns of pools that no site names; not if there are errors, since one may be in a site's `pool`.
 pub(super) fn check_use(pools: &[NamedPool<'_>]) {
-    for pool in pools.iter().filter(|pool| !pool.used) {
+    for pool in pools.iter().filter(|pool| !pool.used && !pool.name_value.report().has_errors()) {
         let message = format!("no site uses the pool {}", quoted(pool.name));
         pool.name_value.warning(message, "name it as the `pool` of a site, or remove it");
     }

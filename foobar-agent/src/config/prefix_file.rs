@@ -31,17 +31,16 @@ pub(super) fn read(path: &Path, named_by: Value<'_>) -> Option<AddressSet> {
         members: Members::default(),
     };
     if let Err(error) = lines.read() {
-        let message = format!("cannot read {}: {error}", path.display());
+        let message = format!("cannot read {}: {error}", quoted(&path.to_string_lossy()));
         named_by.error(message, "paths are relative to the folder of this file");
         return None;
     }
     if lines.errors > MAX_REPORTED {
-        let message = format!("`{}` has {} lines with errors in all", path.display(), lines.errors);
+        let message = format!("the file has {} lines with errors in all", lines.errors);
         named_by.error(message, format!("the first {MAX_REPORTED} are listed"));
     }
     if lines.warnings > MAX_REPORTED {
-        let message =
-            format!("`{}` has {} prefixes with host bits set in all", path.display(), lines.warnings);
+        let message = format!("the file has {} prefixes with host bits set in all", lines.warnings);
         named_by.warning(message, format!("the first {MAX_REPORTED} are listed"));
     }
     Some(lines.members.into_set())
@@ -69,13 +68,13 @@ impl Lines<'_> {
             }
             self.number = self.number.saturating_add(1);
             if length == MAX_LINE_BYTES && !line.ends_with(b"\n") {
-                let message = format!("the line is longer than {MAX_LINE_BYTES} bytes");
+                let what = format!("begins a line longer than {MAX_LINE_BYTES} bytes");
                 self.add(
                     Severity::Error,
                     &line,
                     0..1,
-                    message,
-                    "one prefix a line; the rest was not read".into(),
+                    &what,
+                    "one prefix a line; the rest is not read".into(),
                 );
                 return Ok(());
             }
@@ -101,12 +100,12 @@ impl Lines<'_> {
                         Severity::Warning,
                         line,
                         span,
-                        "has host bits set".into(),
+                        "has host bits set",
                         format!("taken as `{prefix}`"),
                     );
                 }
             }
-            Err(error) => self.add(Severity::Error, line, span, error.to_string(), error.hint()),
+            Err(error) => self.add(Severity::Error, line, span, &error.to_string(), error.hint()),
         }
     }
 
@@ -116,7 +115,7 @@ impl Lines<'_> {
         severity: Severity,
         line: &[u8],
         span: std::ops::Range<usize>,
-        what: String,
+        what: &str,
         hint: String,
     ) {
         let count = match severity {

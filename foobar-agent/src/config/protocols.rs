@@ -74,7 +74,7 @@ pub(super) fn read_protocols(value: Option<Value<'_>>) -> Option<Vec<u8>> {
 
 fn protocol(value: Value<'_>) -> Option<u8> {
     let Some(text) = value.as_str() else {
-        if value.as_integer().is_some() {
+        if value.is_integer() {
             return value.integer(0, 255).and_then(|number| u8::try_from(number).ok());
         }
         value.wrong_type("a protocol's name, or its number");
@@ -112,7 +112,7 @@ pub(super) fn read_ports(
 
 fn port_range(value: Value<'_>) -> Option<RangeInclusive<u16>> {
     let Some(text) = value.as_str() else {
-        if value.as_integer().is_some() {
+        if value.is_integer() {
             return value.integer(0, u16::MAX).map(|port| port..=port);
         }
         value.wrong_type("a port, such as 443, or a range, such as \"8000-8080\"");
@@ -173,4 +173,10 @@ fn flags(value: Value<'_>, text: &str) -> Option<u8> {
         bits |= bit;
     }
     Some(bits)
+}
+
+/// Every protocol's name, for the test of the documentation.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    PROTOCOLS.iter().map(|&(name, _)| name)
 }

@@ -143,9 +143,10 @@ impl<'a> Value<'a> {
         let message = format!("`{}` takes {expected}, not {}", self.key, a_type(self.item.get_ref()));
         let hint = match self.item.get_ref() {
             DeValue::Integer(number) if expected.contains("string") => format!("in quotes: \"{number}\""),
-            DeValue::String(text) if expected.contains("integer") || expected.contains("true") => {
+            DeValue::String(text) if expected.contains("integer") && text.parse::<i64>().is_ok() => {
                 format!("without quotes: {text}")
             }
+            DeValue::String(text) if text == "true" || text == "false" => format!("without quotes: {text}"),
             _ => format!("write {expected}"),
         };
         self.error(message, hint);
@@ -167,10 +168,8 @@ impl<'a> Value<'a> {
         self.item.get_ref().is_table()
     }
 
-    /// An integer that is not out of `i64`; `None` for anything else, unreported.
-    pub(super) fn as_integer(self) -> Option<i64> {
-        let number = self.item.get_ref().as_integer()?;
-        i64::from_str_radix(number.as_str(), number.radix()).ok()
+    pub(super) fn is_integer(self) -> bool {
+        self.item.get_ref().is_integer()
     }
 
     pub(super) fn table(self, label: &'static str) -> Option<Table<'a>> {
@@ -208,11 +207,11 @@ impl<'a> Value<'a> {
 
     /// An integer from `low` to `high`, both included.
     pub(super) fn integer(self, low: u16, high: u16) -> Option<u16> {
-        if !self.item.get_ref().is_integer() {
+        let Some(number) = self.item.get_ref().as_integer() else {
             self.wrong_type(&format!("an integer from {low} to {high}"));
             return None;
-        }
-        let number = self.as_integer().and_then(|number| u16::try_from(number).ok());
+        };
+        let number = u16::from_str_radix(number.as_str(), number.radix()).ok();
         let number = number.filter(|number| (low..=high).contains(number));
         if number.is_none() {
             let message = format!("`{}` is out of range", self.key);
@@ -228,9 +227,12 @@ impl<'a> Value<'a> {
         if found.is_none() {
             let known: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
             let message = format!("`{}` knows no {}", self.key, quoted(text));
-            let known_hint = format!("it takes {}", one_of(&known));
-            let hint = did_you_mean(text, known.iter().copied());
-            self.error(message, hint.map_or(known_hint.clone(), |hint| format!("{hint}; {known_hint}")));
+            let takes = format!("it takes {}", one_of(&known));
+            let hint = match did_you_mean(text, known.iter().copied()) {
+                Some(guess) => format!("{guess} {takes}"),
+                None => takes,
+            };
+            self.error(message, hint);
         }
         found
     }

@@ -78,13 +78,10 @@ fn addresses<'a>(value: Value<'a>, sets: &Sets<'a>) -> AddressSet {
     let mut any_positive = false;
     for entry in value.one_or_list() {
         let Some(text) = entry.string() else { continue };
-        let (union, text) = match text.strip_prefix('!') {
-            Some(negated) => (&mut negative, negated),
-            None => {
-                any_positive = true;
-                (&mut positive, text)
-            }
-        };
+        let negated = text.strip_prefix('!');
+        any_positive |= negated.is_none();
+        let union = if negated.is_some() { &mut negative } else { &mut positive };
+        let text = negated.unwrap_or(text);
         match text.strip_prefix('@') {
             Some(name) => union.add_set(sets.members(name, entry)),
             None => union.add_prefix(read_prefix(entry, text)),

@@ -157,7 +157,7 @@ impl<'a> Sets<'a> {
 }
 
 /// A list of prefixes and @sets, or a file of prefixes.
-fn definition<'a>(value: Value<'a>) -> (AddressSet, Vec<(&'a str, Value<'a>)>) {
+fn definition(value: Value<'_>) -> (AddressSet, Vec<(&str, Value<'_>)>) {
     if value.is_table() {
         return (from_file(value).unwrap_or_default(), Vec::new());
     }

@@ -91,7 +91,14 @@ impl<'s> Report<'s> {
     /// What the TOML parser has to say.
     pub(super) fn syntax_error(&self, error: &toml::de::Error) {
         let span = error.span().unwrap_or_default();
-        let hint = error.message().starts_with("duplicate key").then(|| "remove one of the two".to_owned());
+        let written = self.source.text.get(span.clone()).unwrap_or_default();
+        let hint = match error.message() {
+            message if message.starts_with("duplicate key") => Some("remove one of the two".to_owned()),
+            message if message.starts_with("string values must be quoted") && !written.is_empty() => {
+                Some(format!("in quotes: \"{}\"", written.escape_debug()))
+            }
+            _ => None,
+        };
         self.add(self.source.diagnostic(Severity::Error, &span, error.message().to_owned(), hint));
     }
 

@@ -3,7 +3,7 @@
 /// Longer words are not compared: guessing costs the product of the lengths.
 const MAX_COMPARED_BYTES: usize = 64;
 /// What a message repeats of the user's text at most, in characters.
-const MAX_QUOTED_CHARS: usize = 60;
+const MAX_QUOTED_CHARS: usize = 120;
 
 /// The user's text in backticks, shortened, control characters escaped.
 pub(super) fn quoted(text: &str) -> String {

@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    fn unreachable(&self, source: io::Error) -> ClientError {
+    pub(super) fn unreachable(&self, source: io::Error) -> ClientError {
         let path = self.path.clone();
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoAgent { path },

@@ -13,11 +13,16 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use self::refusal::{Refusal, describe};
+use crate::config::Diagnostics;
 use crate::monitor::Source;
 
 pub mod client;
+mod refusal;
 pub mod server;
 pub mod socket;
+#[cfg(test)]
+mod tests;
 
 /// Name of the socket in `run_dir`.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -39,8 +44,9 @@ pub trait Agent: Source {
 pub struct ReloadReport {
     /// The generation that judges packets now.
     pub generation: u64,
-    /// What is odd about the file and no error, ready to be read.
-    pub warnings: Vec<String>,
+    /// What is odd about the file and no error.
+    #[serde(default)]
+    pub warnings: Diagnostics,
 }
 
 /// A datapath that was removed.
@@ -76,27 +82,4 @@ pub enum LogLevel {
     Debug = 4,
     /// Every packet, sampled.
     Trace = 5,
-}
-
-/// Why the agent did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{error}")]
-pub struct Refusal {
-    /// The reason, ready to be read; several lines where there are several errors.
-    pub error: String,
-    /// The errors of the configuration one by one, where it is at fault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub diagnostics: Option<serde_json::Value>,
-}
-
-impl From<anyhow::Error> for Refusal {
-    fn from(error: anyhow::Error) -> Self {
-        Self { error: format!("{error:#}"), diagnostics: None }
-    }
-}
-
-impl From<String> for Refusal {
-    fn from(error: String) -> Self {
-        Self { error, diagnostics: None }
-    }
 }

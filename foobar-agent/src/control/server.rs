@@ -96,7 +96,7 @@ async fn log_level(request: Request<Incoming>) -> Result<DatapathLog, Refusal> {
 fn reply<T: Serialize>(done: Result<T, Refusal>) -> Answer {
     match done {
         Ok(value) => json(StatusCode::OK, &value),
-        Err(refusal) if refusal.diagnostics.is_some() => refuse(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
+        Err(refusal) if !refusal.diagnostics.is_empty() => refuse(StatusCode::UNPROCESSABLE_ENTITY, &refusal),
         Err(refusal) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &refusal),
     }
 }

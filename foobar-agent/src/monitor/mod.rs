@@ -4,13 +4,18 @@
 
 use crate::monitor::snapshot::Snapshot;
 
+pub mod collector;
 pub(crate) mod endpoint;
 pub mod family;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod listeners;
 pub mod metrics;
 pub mod process;
 pub mod server;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
 
 /// Where snapshots come from: the running agent.
 pub trait Source {

@@ -14,9 +14,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::Source;
+use super::collector::{Exposition, TEXT_FORMAT};
 use super::endpoint::{self, Answer, Limits, answer};
 use super::listeners::{BindError, bind};
-use super::metrics::{Exposition, TEXT_FORMAT};
 
 /// A scraper uses one connection for milliseconds; a browser a few.
 const LIMITS: Limits =

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessSnapshot;
+use crate::balancer::BalancerSnapshot;
 
 /// Everything that can be seen of a running agent at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub rules: Vec<RuleSnapshot>,
     /// What the kernel counts by protocol.
     pub services: Vec<ServiceSnapshot>,
+    /// The load balancer; `None`: this host balances nothing.
+    pub balancer: Option<BalancerSnapshot>,
     /// The last reload, if there was one since the start.
     pub last_reload: Option<ReloadSnapshot>,
     /// What the agent itself takes of the host.

@@ -1,6 +1,14 @@
 //! Tests of the whole way from text to model.
 
+mod balancer;
+mod documentation;
 mod full;
+mod general;
+mod lints;
+mod mutations;
+mod negation;
+mod rules;
+mod sets;
 
 use std::path::{Path, PathBuf};
 
@@ -55,4 +63,18 @@ fn findings(result: &Result<Loaded, Diagnostics>) -> Vec<String> {
         format!("{}:{} {severity}: {}", d.line, d.column, d.message)
     };
     found.iter().map(line).collect()
+}
+
+/// Each text has exactly the findings `line:column severity: start of the message`, in this order.
+fn check(cases: &[(&str, &[&str])]) {
+    let mut failures = Vec::new();
+    for (text, expected) in cases {
+        let found = findings(&read_text(text));
+        let as_expected = found.len() == expected.len()
+            && found.iter().zip(*expected).all(|(found, expected)| found.starts_with(expected));
+        if !as_expected {
+            failures.push(format!("{text}\nexpected {expected:#?}\nfound {found:#?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n----\n"));
 }

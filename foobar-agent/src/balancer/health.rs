@@ -1,0 +1,55 @@
+//! Active checks: one thread connects to every backend once a second and closes again,
+//! sending nothing, so no request is counted anywhere. It alone takes a backend back; the
+//! request path takes one out at once when it cannot connect.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::limits::{CHECK_INTERVAL, CHECK_TIMEOUT};
+use super::state::Backend;
+use super::worker::Shared;
+
+/// Least time between two rounds, however often the request path asks for one.
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Checks until `stop` is set and the thread is woken.
+pub(super) async fn run(shared: Arc<Shared>, stop: Arc<AtomicBool>) {
+    while !stop.load(Relaxed) {
+        let started = Instant::now();
+        let state = shared.state.load_full();
+        join_all(
+            state
+                .pools
+                .iter()
+                .flat_map(|pool| pool.backends.iter().map(|backend| check(&pool.name, backend))),
+        )
+        .await;
+        drop(state);
+        tokio::select! {
+            () = sleep_until(started + CHECK_INTERVAL) => {}
+            () = shared.check.notified() => sleep(MIN_INTERVAL).await,
+        }
+    }
+}
+
+async fn check(pool: &str, backend: &Backend) {
+    let result = match timeout(CHECK_TIMEOUT, TcpStream::connect(backend.address)).await {
+        Ok(connected) => connected.map(drop),
+        Err(late) => Err(late.into()),
+    };
+    if result.is_err() {
+        backend.check_failures.add(1);
+    }
+    if backend.set_up(result.is_ok()) {
+        let (backend, address) = (&backend.name, backend.address);
+        match result {
+            Ok(()) => tracing::info!(pool, %backend, %address, "backend up"),
+            Err(error) => tracing::warn!(pool, %backend, %address, %error, "backend down: check failed"),
+        }
+    }
+}

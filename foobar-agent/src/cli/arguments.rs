@@ -1,0 +1,180 @@
+//! The command line. Declares what there is, with the help that teaches it; does nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::target::Target;
+use crate::control::LogLevel;
+
+/// Where the configuration is unless told otherwise.
+pub(super) const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
+
+const EXAMPLES: &str = "\
+Examples:
+  foobar-agent check /etc/foobar/foobar.toml     is this file right?
+  foobar-agent run                               run here, until Ctrl-C
+  foobar-agent status                            what does the agent see?
+  foobar-agent reload                            take the changed file, without a dropped connection
+  foobar-agent rules                             which rule decides how many packets?
+
+Exit codes:
+  0  done
+  1  the configuration is wrong; nothing changed
+  2  the command line is wrong
+  3  the host is not as it must be: no agent runs, no permission, a port in use, ...";
+
+/// One agent for a host: XDP firewall, TLS load balancer and monitoring client.
+#[derive(Debug, Parser)]
+#[command(name = "foobar-agent", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the agent in the foreground, until SIGINT or SIGTERM
+    Run(RunOptions),
+    /// Say everything that is wrong with a configuration, by file, line and column
+    Check(CheckOptions),
+    /// Have the agent take its configuration anew: all of it or, with an error, nothing
+    Reload(Target),
+    /// Show interfaces, rules, drops, services, backends and what needs attention
+    Status(Look),
+    /// List the rules in order of judgement, with the packets that each decided
+    Rules(Look),
+    /// List the backends of the load balancer, with their state
+    Backends(Look),
+    /// Remove the datapath from every interface; the agent goes on without it
+    Detach(Target),
+    /// Set how much the datapath writes to the agent's log
+    DatapathLog(DatapathLogOptions),
+}
+
+/// `foobar-agent run`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+#[command(after_help = "\
+Without --config, and without a file at /etc/foobar/foobar.toml, the agent attaches to the
+interfaces with a default route, judges nothing, counts everything, and serves its metrics
+at http://127.0.0.1:9977/metrics.
+
+Signals: SIGHUP takes the file anew, SIGINT and SIGTERM end the agent.")]
+pub struct RunOptions {
+    /// The configuration file [default: /etc/foobar/foobar.toml, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// End with an error where a configured interface is missing, instead of waiting for it
+    #[arg(long)]
+    pub strict: bool,
+    /// Take the place of an XDP program that something else attached, instead of ending with an error
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// `foobar-agent check`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foobar-agent check foobar.toml && foobar-agent reload
+  foobar-agent check foobar.toml --json | jq '.diagnostics[].line'
+
+Errors end with exit code 1. Warnings alone end with 0.")]
+pub(super) struct CheckOptions {
+    /// The configuration file
+    #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(super) file: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A command that looks at the running agent.
+#[derive(Debug, Args)]
+pub(super) struct Look {
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `foobar-agent datapath-log`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foobar-agent datapath-log debug      write refused packets, sampled, to the agent's log
+  foobar-agent datapath-log off        the default: the datapath is silent and costs nothing")]
+pub(super) struct DatapathLogOptions {
+    /// The least important message that is still written
+    pub(super) level: LogLevel,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.command)
+    }
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn run_takes_its_options() {
+        let Command::Run(options) = parse("foobar-agent run --config /tmp/f.toml --strict").unwrap() else {
+            panic!("not run");
+        };
+        let expected = RunOptions { config: Some("/tmp/f.toml".into()), strict: true, replace: false };
+        assert_eq!(options, expected);
+        let Command::Run(options) = parse("foobar-agent run").unwrap() else { panic!("not run") };
+        assert_eq!(options, RunOptions::default());
+    }
+
+    #[test]
+    fn every_level_of_the_datapath_log_has_its_word() {
+        for (word, level) in [
+            ("off", LogLevel::Off),
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ] {
+            let Command::DatapathLog(options) = parse(&format!("foobar-agent datapath-log {word}")).unwrap()
+            else {
+                panic!("not datapath-log");
+            };
+            assert_eq!(options.level, level);
+        }
+    }
+
+    #[test]
+    fn what_looks_at_an_agent_can_name_it() {
+        for command in ["status", "rules", "backends", "reload", "detach", "datapath-log off"] {
+            assert!(parse(&format!("foobar-agent {command} --run-dir /run/a")).is_ok(), "{command}");
+            assert!(parse(&format!("foobar-agent {command} --config /etc/a.toml")).is_ok(), "{command}");
+            let both = parse(&format!("foobar-agent {command} --config /etc/a.toml --run-dir /run/a"));
+            assert_eq!(both.unwrap_err().kind(), ErrorKind::ArgumentConflict, "{command}");
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_usage_errors() {
+        for line in ["datapath-log loud", "datapath-log", "frobnicate", "status extra", "run --replace=no"] {
+            let error = parse(&format!("foobar-agent {line}")).unwrap_err();
+            assert!(error.use_stderr(), "{line}");
+            assert_eq!(error.exit_code(), i32::from(super::super::failure::USAGE), "{line}");
+        }
+        let help = parse("foobar-agent --help").unwrap_err();
+        assert!(!help.use_stderr());
+    }
+}

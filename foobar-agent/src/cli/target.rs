@@ -1,0 +1,116 @@
+//! Which agent a command means: where several run on one machine, each has its own `run_dir`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use toml::de::{DeTable, DeValue};
+
+use super::Output;
+use super::arguments::{DEFAULT_CONFIG, Look};
+use crate::control::client::{Client, ClientError};
+use crate::monitor::snapshot::Snapshot;
+
+/// Where the control socket is unless a configuration says otherwise.
+const DEFAULT_RUN_DIR: &str = "/run/foobar";
+
+/// Names one running agent.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Target {
+    /// Ask the agent that runs with this configuration [default: /etc/foobar/foobar.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask the agent whose control socket is in this folder [default: where the configuration has it]
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    run_dir: Option<PathBuf>,
+}
+
+impl Target {
+    /// Asks the agent one thing and waits for the answer.
+    pub(super) fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+    ) -> anyhow::Result<T> {
+        let client = Client::new(&self.run_dir()?);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(question(client))?)
+    }
+
+    /// A file that is named must be readable; the default one need not exist.
+    fn run_dir(&self) -> io::Result<PathBuf> {
+        if let Some(run_dir) = &self.run_dir {
+            return Ok(run_dir.clone());
+        }
+        let path = self.config.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(_) if self.config.is_none() => return Ok(DEFAULT_RUN_DIR.into()),
+            Err(error) => {
+                return Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display())));
+            }
+        };
+        let folder = std::path::absolute(path)?.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+        Ok(folder.join(run_dir_of(&text).unwrap_or_else(|| DEFAULT_RUN_DIR.to_owned())))
+    }
+}
+
+/// `host.run_dir` of a configuration, which need not be valid otherwise: an agent must be reachable
+/// while its file is being repaired.
+fn run_dir_of(text: &str) -> Option<String> {
+    let (document, _errors) = DeTable::parse_recoverable(text);
+    let host = document.get_ref().get("host")?.get_ref();
+    match host.get("run_dir")?.get_ref() {
+        DeValue::String(run_dir) => Some(run_dir.to_string()),
+        _ => None,
+    }
+}
+
+impl Look {
+    /// The whole snapshot, as JSON or as text.
+    pub(super) fn show(&self, text: impl FnOnce(&Snapshot) -> String) -> Output {
+        let snapshot = self.target.ask(async |client| client.snapshot().await)?;
+        if self.json { super::print::json(&snapshot) } else { Ok(text(&snapshot)) }
+    }
+
+    /// One list of the snapshot, as a JSON array or as text.
+    pub(super) fn list<T: serde::Serialize>(
+        &self,
+        part: impl FnOnce(&Snapshot) -> &[T],
+        text: impl FnOnce(&[T]) -> String,
+    ) -> Output {
+        let snapshot = self.target.ask(async |client| client.snapshot().await)?;
+        let items = part(&snapshot);
+        if self.json { super::print::json(&items) } else { Ok(text(items)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_dir_is_found_in_a_broken_file() {
+        let broken = "[host]\nrun_dir = \"/run/lb\"\nnonsense = 1\n[firewall\ndefault = drop\n";
+        assert_eq!(run_dir_of(broken).as_deref(), Some("/run/lb"));
+        assert_eq!(run_dir_of("[firewall]\ndefault = \"drop\"\n"), None);
+    }
+
+    #[test]
+    fn a_named_file_decides_and_must_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lb.toml");
+        let target = Target { config: Some(file.clone()), run_dir: None };
+        assert!(target.run_dir().unwrap_err().to_string().contains("lb.toml"));
+
+        std::fs::write(&file, "[host]\nrun_dir = \"run\"\n").unwrap();
+        assert_eq!(target.run_dir().unwrap(), folder.path().join("run"));
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(target.run_dir().unwrap(), Path::new(DEFAULT_RUN_DIR));
+    }
+
+    #[test]
+    fn a_named_folder_needs_no_file() {
+        let target = Target { config: None, run_dir: Some("/run/web1".into()) };
+        assert_eq!(target.run_dir().unwrap(), Path::new("/run/web1"));
+    }
+}

@@ -1,0 +1,245 @@
+//! `[firewall]` and its rules: each error, each warning, and what negation means.
+
+use super::*;
+use crate::firewall::address::AddressSet;
+use crate::firewall::ruleset::{Essentials, Ruleset};
+
+/// A firewall with one rule; `keys` begins on line 6.
+fn rule(keys: &str) -> String {
+    format!("[firewall]\ndefault = 'allow'\n[[firewall.rules]]\nname = 'r'\naction = 'allow'\n{keys}\n")
+}
+
+fn check_rules(cases: &[(&str, &[&str])]) {
+    let texts: Vec<String> = cases.iter().map(|(keys, _)| rule(keys)).collect();
+    let cases: Vec<_> =
+        texts.iter().zip(cases).map(|(text, (_, expected))| (text.as_str(), *expected)).collect();
+    check(&cases);
+}
+
+fn ruleset(text: &str) -> Ruleset {
+    read_text(text).unwrap().config.firewall.ruleset.unwrap()
+}
+
+#[test]
+fn section() {
+    check(&[
+        ("[firewall]\n", &["1:1 error: [firewall] lacks `default`"]),
+        ("[firewall]\ndefault = 'reject'\n", &["2:11 error: `reject` comes in a later version"]),
+        ("[firewall]\ndefault = 'deny'\n", &["2:11 error: `default` knows no `deny`"]),
+        ("[firewall]\ndefault = true\n", &["2:11 error: `default` takes a string, not a boolean"]),
+        ("[firewall]\ndefault = 'allow'\nmode = 'skb'\n", &["3:8 error: `mode` knows no `skb`"]),
+        ("[firewall]\ndefault = 'allow'\ninterfaces = []\n", &["3:14 error: `interfaces` is an empty list"]),
+        (
+            "[firewall]\ndefault = 'allow'\ninterfaces = ['eth0', 'eth0', 'auto', 'eth*', 'sixteen-letters-']\n",
+            &[
+                "3:23 error: `eth0` is named twice",
+                "3:31 error: `auto` stands alone",
+                "3:39 error: `eth*` is no interface name",
+                "3:47 error: `sixteen-letters-` is no interface name",
+            ],
+        ),
+        (
+            "[firewall]\ndefault = 'allow'\nessentials = ['nd', 'icmp', 3]\n",
+            &["3:21 error: `icmp` is no essential", "3:29 error: `essentials` takes a string"],
+        ),
+        ("[firewall]\ndefault = 'allow'\nessentials = []\n", &["3:14 error: `essentials` is an empty list"]),
+        ("[firewall]\ndefault = 'allow'\n[firewall.rules]\n", &["3:1 error: `rules` is a list of tables"]),
+        ("[firewall]\ndefault = 'allow'\nrules = ['x']\n", &["3:10 error: `rules` takes a table"]),
+        ("[firewall]\ndefault = 'allow'\nrules = 'x'\n", &["3:9 error: `rules` takes a list of tables"]),
+    ]);
+}
+
+#[test]
+fn names_and_actions() {
+    let firewall = "[firewall]\ndefault = 'allow'\n[[firewall.rules]]\n";
+    let text = |keys: &str| format!("{firewall}{keys}\n");
+    let twice = "name = 'a'\naction = 'drop'\nport = 1\n[[firewall.rules]]\nname = 'a'\naction = 'drop'";
+    check(&[
+        (
+            &text(""),
+            &["3:1 error: [[firewall.rules]] lacks `name`", "3:1 error: [[firewall.rules]] lacks `action`"],
+        ),
+        (&text("name = 'SSH'\naction = 'allow'"), &["4:8 error: `SSH` is no name for a rule"]),
+        (&text("name = '-a'\naction = 'allow'"), &["4:8 error: `-a` is no name"]),
+        (&text(&format!("name = '{}'\naction = 'allow'", "a".repeat(64))), &["4:8 error: `aaa"]),
+        (&text("name = 'policy'\naction = 'allow'"), &["4:8 error: `policy` is reserved"]),
+        (&text("name = 'a'\naction = 'reject'"), &["5:10 error: `reject` comes in a later version"]),
+        (&text("name = 'a'\naction = 'accept'"), &["5:10 error: `action` knows no `accept`"]),
+        (
+            &text(twice),
+            &["6:8 error: `port` needs `protocol`", "8:8 error: duplicate rule `a`, first on line 4"],
+        ),
+    ]);
+    assert_eq!(ruleset(&text(&format!("name = '{}'\naction = 'drop'", "a".repeat(63)))).rules.len(), 1);
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_by_name() {
+    check_rules(&[
+        ("rate = '10/minute'", &["6:1 error: `rate` comes in a later version"]),
+        ("rate_per = 'source'", &["6:1 error: `rate_per` comes in a later version"]),
+        ("log = '5/second'", &["6:1 error: `log` comes in a later version"]),
+        ("form = '192.0.2.1'", &["6:1 error: unknown key `form` in [[firewall.rules]]"]),
+    ]);
+}
+
+#[test]
+fn addresses() {
+    check_rules(&[
+        ("from = []", &["6:8 error: `from` is an empty list"]),
+        ("from = '10.0.0.1/8'", &["6:8 error: `10.0.0.1/8` has host bits set"]),
+        ("from = ['!2001:db8::1/32']", &["6:9 error: `2001:db8::1/32` has host bits set"]),
+        ("to = '::ffff:192.0.2.0/120'", &["6:6 error: `::ffff:192.0.2.0/120` is an IPv4-mapped"]),
+        ("to = '::ffff:192.0.2.1'", &["6:6 error: `::ffff:192.0.2.1` is an IPv4-mapped"]),
+        ("to = 'fe80::1%eth0'", &["6:6 error: `fe80::1%eth0` has a zone id"]),
+        (
+            "to = '10.0.0.0/33'",
+            &["6:6 error: `10.0.0.0/33` has a prefix length that is no number from 0 to 32"],
+        ),
+        ("to = '2001:db8::/129'", &["6:6 error: `2001:db8::/129` has a prefix length"]),
+        ("to = '10.0.0.0/+8'", &["6:6 error: `10.0.0.0/+8` has a prefix length"]),
+        ("to = '10.0.0.0/'", &["6:6 error: `10.0.0.0/` has a prefix length"]),
+        ("to = '10.0.0.0/255.0.0.0'", &["6:6 error: `10.0.0.0/255.0.0.0` has a netmask"]),
+        ("to = '10.0.0'", &["6:6 error: `10.0.0` is neither an address nor a prefix"]),
+        ("to = '010.0.0.1'", &["6:6 error: `010.0.0.1` is neither"]),
+        ("to = 'www.foobar.com'", &["6:6 error: `www.foobar.com` is neither"]),
+        ("to = ''", &["6:6 error: `` is neither"]),
+        ("to = '!!10.0.0.0/8'", &["6:6 error: `!10.0.0.0/8` is neither"]),
+        ("to = [10]", &["6:7 error: `to` takes a string, not an integer"]),
+        ("to = { a = 1 }", &["6:6 error: `to` takes a string, not a table"]),
+        ("to = '@nosuch'", &["6:6 error: there is no set `nosuch`"]),
+        ("to = '!@nosuch'", &["6:6 error: there is no set `nosuch`"]),
+    ]);
+}
+
+#[test]
+fn protocols_and_ports() {
+    let needs = "`port` needs `protocol` to be only of tcp, udp, sctp, dccp, udplite";
+    check_rules(&[
+        ("protocol = 'tpc'", &["6:12 error: `tpc` is no known protocol"]),
+        ("protocol = 'TCP'", &["6:12 error: `TCP` is no known protocol"]),
+        ("protocol = 256", &["6:12 error: `protocol` is out of range"]),
+        (
+            "protocol = [-1, '256']",
+            &["6:13 error: `protocol` is out of range", "6:17 error: `256` is no known"],
+        ),
+        ("protocol = []", &["6:12 error: `protocol` is an empty list"]),
+        ("protocol = 6.0", &["6:12 error: `protocol` takes a protocol's name, or its number, not a float"]),
+        ("port = 22", &[&format!("6:8 error: {needs}")]),
+        ("protocol = ['tcp', 'icmp']\nport = 22", &[&format!("7:8 error: {needs}")]),
+        ("protocol = 47\nfrom_port = 22", &["7:13 error: `from_port` needs `protocol`"]),
+        ("protocol = 'tcp'\nport = []", &["7:8 error: `port` is an empty list"]),
+        ("protocol = 'tcp'\nport = 65536", &["7:8 error: `port` is out of range"]),
+        ("protocol = 'tcp'\nport = 99999999999999999999", &["7:8 error: `port` is out of range"]),
+        ("protocol = 'tcp'\nport = [22, '1-65536']", &["7:13 error: `1-65536` is no port"]),
+        ("protocol = 'tcp'\nport = '2-1'", &["7:8 error: `2-1` is a range from high to low"]),
+        ("protocol = 'tcp'\nport = 'ssh'", &["7:8 error: `ssh` is no port"]),
+        ("protocol = 'tcp'\nport = '+1'", &["7:8 error: `+1` is no port"]),
+        ("protocol = 'tcp'\nport = true", &["7:8 error: `port` takes a port"]),
+        ("interface = 'a/b'", &["6:13 error: `a/b` is no interface name"]),
+        ("interface = []", &["6:13 error: `interface` is an empty list"]),
+        // One mistake is one error: ports are not blamed for a protocol that is none.
+        ("protocol = 'tpc'\nport = 22", &["6:12 error: `tpc` is no known protocol"]),
+    ]);
+}
+
+#[test]
+fn protocols_and_ports_that_are_fine() {
+    let keys = "protocol = ['tcp', 'udp', 132, '33', 'udplite', 6]\nport = [0, 65535, '7', '8-8', 0x50]";
+    let rule = &ruleset(&rule(keys)).rules[0];
+    assert_eq!(rule.protocols.as_deref(), Some([6, 17, 132, 33, 136].as_slice()));
+    assert_eq!(rule.ports.as_deref(), Some([0..=0, 65535..=65535, 7..=7, 8..=8, 80..=80].as_slice()));
+}
+
+#[test]
+fn icmp_types() {
+    let both = "protocol = ['icmp', 'icmpv6']\n";
+    check_rules(&[
+        ("icmp_type = 'echo-request'", &["6:13 error: `icmp_type` needs `protocol` to name icmp or icmpv6"]),
+        ("protocol = 'tcp'\nicmp_type = 8", &["7:13 error: `icmp_type` needs `protocol`"]),
+        ("protocol = 'icmp'\nicmp_type = []", &["7:13 error: `icmp_type` is an empty list"]),
+        (
+            "protocol = 'icmp'\nicmp_type = 'packet-too-big'",
+            &["7:13 error: `packet-too-big` is no type of icmp"],
+        ),
+        (
+            "protocol = 'icmpv6'\nicmp_type = 'source-quench'",
+            &["7:13 error: `source-quench` is no type of icmpv6"],
+        ),
+        ("protocol = 'icmp'\nicmp_type = 256", &["7:13 error: `icmp_type` is out of range"]),
+        ("protocol = 'icmp'\nicmp_type = '3/256'", &["7:13 error: `3/256` is no type of icmp"]),
+        ("protocol = 'icmp'\nicmp_type = '3/'", &["7:13 error: `3/` is no type of icmp"]),
+        ("protocol = 'icmp'\nicmp_type = true", &["7:13 error: `icmp_type` takes a type's name"]),
+        (&format!("{both}icmp_type = 8"), &["7:13 error: `8` means another type in icmp than in icmpv6"]),
+        (&format!("{both}icmp_type = '3/4'"), &["7:13 error: `3/4` means another type"]),
+        (
+            &format!("{both}icmp_type = 'packet-too-big'"),
+            &["7:13 error: `packet-too-big` is no type of icmp"],
+        ),
+        (
+            &format!("{both}icmp_type = 'source-quench'"),
+            &["7:13 error: `source-quench` is no type of icmpv6"],
+        ),
+        (
+            "protocol = ['tcp', 'icmp']\nicmp_type = 8",
+            &["7:13 warning: `tcp` has no ICMP type: this rule never matches it"],
+        ),
+    ]);
+}
+
+#[test]
+fn tcp_flags() {
+    let tcp = |flags: &str| format!("protocol = 'tcp'\ntcp_flags = {flags}");
+    check_rules(&[
+        ("tcp_flags = 'syn/syn'", &["6:13 error: `tcp_flags` needs `protocol` to be exactly tcp"]),
+        ("protocol = ['tcp', 'udp']\ntcp_flags = 'syn/syn'", &["7:13 error: `tcp_flags` needs `protocol`"]),
+        (&tcp("'syn'"), &["7:13 error: `syn` lacks the flags to look at"]),
+        (&tcp("'syn/ack'"), &["7:13 error: `syn/ack` wants a flag that it does not look at"]),
+        (&tcp("'sin/syn'"), &["7:13 error: `sin` is no TCP flag"]),
+        (&tcp("'none/none'"), &["7:13 error: `none` is no TCP flag"]),
+        (&tcp("'/syn'"), &["7:13 error: `` is no TCP flag"]),
+        (&tcp("['syn/syn']"), &["7:13 error: `tcp_flags` takes a string, not a list"]),
+    ]);
+    let flags = |text: &str| ruleset(&rule(&tcp(text))).rules[0].tcp_flags.unwrap();
+    assert_eq!((flags("'none/fin,cwr'").set, flags("'none/fin,cwr'").of), (0, 0x81));
+    assert_eq!((flags("'rst,psh/rst,psh,urg,ece'").set, flags("'rst/rst,psh,urg,ece'").of), (0x0c, 0x6c));
+}
+
+#[test]
+fn negation() {
+    let members = |from: &str| {
+        let sets = "[firewall.sets]\nin = ['192.0.2.0/24', '2001:db8::/32']\nnone = []\n";
+        ruleset(&format!("{}{sets}", rule(&format!("from = {from}")))).rules[0].from.clone().unwrap()
+    };
+    let contains = |from: &str, address: &str| members(from).contains(address.parse().unwrap());
+    // With negatives alone the other family matches.
+    assert!(contains("'!192.0.2.0/24'", "198.51.100.1"));
+    assert!(contains("'!192.0.2.0/24'", "2001:db8::1"));
+    assert!(!contains("'!192.0.2.0/24'", "192.0.2.1"));
+    // `!@set` negates the union of the set.
+    assert!(!contains("['!@in']", "192.0.2.1") && !contains("['!@in']", "2001:db8::1"));
+    assert!(contains("['!@in']", "2001:db9::1"));
+    assert_eq!(members("'!@none'"), AddressSet::all());
+    // A positive entry and no negative one, in whatever order.
+    let mixed = "['!192.0.2.64/26', '@in', '!2001:db8:1::/48']";
+    assert!(contains(mixed, "192.0.2.1") && contains(mixed, "2001:db8::1"));
+    assert!(!contains(mixed, "192.0.2.65") && !contains(mixed, "2001:db8:1::1"));
+    assert!(!contains(mixed, "198.51.100.1"));
+    // Every IPv6 address is none of IPv4, and the other way round.
+    assert_eq!(members("'::/0'"), AddressSet::ipv6());
+    assert_eq!(members("'0.0.0.0/0'"), AddressSet::ipv4());
+    assert_eq!(members("'!::/0'"), AddressSet::ipv4());
+    assert!(
+        !contains("['::/1', '192.0.2.1']", "192.0.2.2") && contains("['::/1', '192.0.2.1']", "192.0.2.1")
+    );
+}
+
+#[test]
+fn essentials_by_name() {
+    let essentials =
+        |value: &str| ruleset(&format!("[firewall]\ndefault = 'allow'\nessentials = {value}\n")).essentials;
+    assert_eq!(essentials("true"), Essentials::ALL);
+    assert_eq!(essentials("false"), Essentials::NONE);
+    assert_eq!(essentials("['nd', 'mld', 'icmp-errors', 'dhcp']"), Essentials::ALL);
+    assert_eq!(essentials("'mld'"), Essentials { multicast_listener: true, ..Essentials::NONE });
+}
