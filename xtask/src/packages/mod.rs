@@ -144,9 +144,16 @@ pub(crate) fn is_unpacked(packages: &[Package]) -> bool {
     base().join(folder_name(packages)).is_dir()
 }
 
-/// Whether apt on this machine knows a package of this name, so that [`ensure`] may be asked for it.
-pub(crate) fn is_available(name: &str) -> bool {
-    apt::is_present() && apt::Lists::system().knows(name)
+/// The first of `sets` whose packages apt knows, so that [`ensure`] may be asked for it. Where the
+/// machine's package lists name none of them, their sources are asked.
+pub(crate) fn first_available<'a>(sets: &'a [&'a [Package]]) -> Option<&'a [Package]> {
+    if !apt::is_present() {
+        return None;
+    }
+    let known = |lists: &apt::Lists| {
+        sets.iter().copied().find(|set| set.iter().all(|package| lists.knows(package.name)))
+    };
+    known(&apt::Lists::system()).or_else(|| known(&apt::Lists::fetch(&base()).ok()?))
 }
 
 fn base() -> PathBuf {
