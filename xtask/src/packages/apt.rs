@@ -93,7 +93,7 @@ impl Lists {
 /// Whether a file was written within the last hour, in which package sources hardly change.
 fn is_recent(stamp: &Path) -> bool {
     let written = fs::metadata(stamp).and_then(|data| data.modified());
-    written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < Duration::from_secs(3600)))
+    written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < Duration::from_hours(1)))
 }
 
 pub(super) fn is_present() -> bool {
