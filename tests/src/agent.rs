@@ -41,20 +41,26 @@ impl<'a> Agent<'a> {
     pub fn start(host: &'a Host, config: &str) -> Result<Self> {
         let folder = host.session().directory(&format!("agent-{}", host.label()))?;
         let bpffs = Bpffs::mount(&folder.join("bpf"))?;
-        Self::start_in(host, &folder, Some(bpffs), config)
+        Self::start_in(&binary()?, host, &folder, Some(bpffs), config)
     }
 
-    /// As [`Agent::start`], in a given folder, whose `bpf` is on a bpf file system. Files that the
-    /// configuration names may lie in it.
-    pub fn start_in(host: &'a Host, folder: &Path, bpffs: Option<Bpffs>, config: &str) -> Result<Self> {
-        let binary = binary()?;
+    /// As [`Agent::start`], with a given binary in a given folder, whose `bpf` is on a bpf file system.
+    /// Files that the configuration names may lie in it.
+    pub fn start_in(
+        binary: &Path,
+        host: &'a Host,
+        folder: &Path,
+        bpffs: Option<Bpffs>,
+        config: &str,
+    ) -> Result<Self> {
         let path = folder.join("foobar.toml");
         write_config(&path, host.label(), folder, config)?;
-        let mut command = host.command(&binary)?;
+        let mut command = host.command(binary)?;
         command.arg("run").arg("--config").arg(&path).env("RUST_BACKTRACE", "1");
         let process =
             Process::spawn(&format!("agent of {}", host.label()), command, &folder.join("agent.log"))?;
         let metrics = METRICS_ADDRESS.parse().context("not an address")?;
+        let binary = binary.to_owned();
         let mut agent = Self { host, process, binary, config: path, metrics, _bpffs: bpffs };
         let ready = wait::until("the agent serves its metrics", START_LIMIT, || {
             agent.process.expect_running()?;
@@ -113,6 +119,11 @@ impl<'a> Agent<'a> {
     /// The host it runs on.
     pub fn host(&self) -> &'a Host {
         self.host
+    }
+
+    /// Its binary.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Its configuration file.

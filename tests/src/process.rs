@@ -90,10 +90,15 @@ impl Process {
         wait::until(&what, GRACE, || self.ended()).with_context(|| format!("it said:\n{}", self.output()))
     }
 
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.label))
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill().with_context(|| format!("cannot kill {}", self.label))?;
-        self.child.wait().map(drop).with_context(|| format!("cannot wait for {}", self.label))
+        self.wait().map(drop)
     }
 }
 

@@ -98,6 +98,8 @@ pub enum Leftover {
     Mount(PathBuf),
     /// A folder with all it holds.
     Directory(PathBuf),
+    /// A folder that others may have put something into meanwhile: then it stays.
+    EmptyDirectory(PathBuf),
 }
 
 impl std::fmt::Display for Leftover {
@@ -106,6 +108,7 @@ impl std::fmt::Display for Leftover {
             Self::Namespace(name) => write!(f, "namespace {name}"),
             Self::Mount(path) => write!(f, "mount {}", path.display()),
             Self::Directory(path) => write!(f, "directory {}", path.display()),
+            Self::EmptyDirectory(path) => write!(f, "empty-directory {}", path.display()),
         }
     }
 }
@@ -116,12 +119,13 @@ impl Leftover {
             ("namespace", name) => Some(Self::Namespace(name.to_owned())),
             ("mount", path) => Some(Self::Mount(path.into())),
             ("directory", path) => Some(Self::Directory(path.into())),
+            ("empty-directory", path) => Some(Self::EmptyDirectory(path.into())),
             _ => None,
         }
     }
 
     /// Removes it; what is gone already is no error.
-    pub(crate) fn remove(&self) -> Result<()> {
+    pub fn remove(&self) -> Result<()> {
         match self {
             Self::Namespace(name) => remove_namespace(name),
             Self::Mount(path) => match umount2(path, MntFlags::MNT_DETACH) {
@@ -134,6 +138,13 @@ impl Leftover {
                     Err(error).with_context(|| format!("cannot remove {}", path.display()))
                 }
                 _ => Ok(()),
+            },
+            Self::EmptyDirectory(path) => match fs::remove_dir(path) {
+                Ok(()) => Ok(()),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+                    Ok(())
+                }
+                Err(error) => Err(error).with_context(|| format!("cannot remove {}", path.display())),
             },
         }
     }
@@ -226,6 +237,7 @@ mod tests {
             Leftover::Namespace("foobar1-web".into()),
             Leftover::Mount("/tmp/with space/bpf".into()),
             Leftover::Directory("/tmp/x".into()),
+            Leftover::EmptyDirectory("/tmp/y".into()),
         ] {
             assert_eq!(Leftover::parse(&leftover.to_string()), Some(leftover));
         }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod build_ebpf;
+mod demo;
 mod linker;
 mod lint;
 mod packages;
@@ -48,6 +49,11 @@ enum Task {
     Lint,
     /// Measure what a request costs, beside Debian's Nginx and HAProxy
     Bench(bench::Options),
+    /// Raise the whole infrastructure on this machine, in network namespaces, and show or check it
+    ///
+    /// A client, a name server, the balancer and two servers with real DNS, Nginx and application
+    /// servers, each of the three hosts with its own agent. Needs root. Ctrl-C removes all of it.
+    Demo(demo::Options),
 }
 
 fn main() -> ExitCode {
@@ -62,14 +68,15 @@ fn main() -> ExitCode {
 }
 
 fn run(task: &Task) -> Result<()> {
+    if matches!(task, Task::Demo(_) | Task::Test(_)) {
+        ensure_ip()?;
+    }
     match task {
         Task::BuildEbpf => build_ebpf::run().map(drop),
-        Task::Test(lanes) => {
-            ensure_ip()?;
-            conclude(test::run(*lanes)?)
-        }
         Task::Bench(options) => bench::run(*options),
+        Task::Demo(options) => demo::run(*options),
         Task::Lint => conclude(lint::run()),
+        Task::Test(lanes) => conclude(test::run(*lanes)?),
     }
 }
 
