@@ -72,12 +72,6 @@ pub(crate) struct PackageRoot {
 }
 
 impl PackageRoot {
-    /// The unpacked tree (`usr/…`), for files that are no programs. `None` where the machine itself
-    /// has every program.
-    pub(crate) fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
-    }
-
     /// The absolute path by which `program` can be started with its libraries, or `None` if neither
     /// the packages nor the machine have it. For packages it is a launcher that sets the environment
     /// and becomes the program (the same process), so that it also works behind `ip netns exec`.
@@ -238,7 +232,7 @@ mod tests {
     fn a_machine_without_the_program_is_told_what_is_needed() {
         let package = Package::new("no-such", "a test", &["no-such-program"]);
         let shell = Package::new("dash", "a shell", &["sh"]);
-        assert!(from_machine(&[shell]).unwrap().directory().is_none());
+        assert!(from_machine(&[shell]).unwrap().directory.is_none());
         let text = from_machine(&[shell, package]).unwrap_err().to_string();
         assert!(text.contains("no-such (a test): no-such-program"), "{text}");
         assert!(!text.contains("dash"), "{text}");
