@@ -22,6 +22,8 @@ pub struct Process {
     label: String,
     child: Child,
     log: PathBuf,
+    /// Whether the child waits for the first process of a namespace of its own.
+    family: bool,
 }
 
 impl Process {
@@ -31,7 +33,7 @@ impl Process {
         let copy = file.try_clone().context("cannot duplicate a descriptor")?;
         let child = command.stdout(file).stderr(copy).spawn();
         let child = child.with_context(|| format!("cannot start {label} ({command:?})"))?;
-        Ok(Self { label: label.to_owned(), child, log: log.to_owned() })
+        Ok(Self { label: label.to_owned(), child, log: log.to_owned(), family: false })
     }
 
     /// Starts a command that has children of its own: it becomes the first process of a new process
@@ -49,7 +51,9 @@ impl Process {
         if let Some(folder) = command.get_current_dir() {
             family.current_dir(folder);
         }
-        Self::spawn(label, family, log)
+        let mut process = Self::spawn(label, family, log)?;
+        process.family = true;
+        Ok(process)
     }
 
     /// Its process id.
@@ -97,6 +101,16 @@ impl Process {
 
     /// Kills it (SIGKILL) and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
+        if self.family && self.ended()?.is_none() {
+            // The first process of the namespace takes all others with it, and its parent then ends
+            // by itself, having reaped it. Killed instead, the parent would leave that to init.
+            let id = self.id();
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+            let first = children.split_whitespace().next().and_then(|first| first.parse().ok());
+            if first.is_some_and(|first| kill(Pid::from_raw(first), Signal::SIGKILL).is_ok()) {
+                return self.wait().map(drop);
+            }
+        }
         self.child.kill().with_context(|| format!("cannot kill {}", self.label))?;
         self.wait().map(drop)
     }

@@ -53,29 +53,32 @@ pub(crate) fn run(options: Options) -> Result<()> {
     services::create(&folder)?;
     let _lock = lock(&folder)?;
     let signals = Signals::hold()?;
-    let mut table = raise(options, &programs, &agent, &folder, &signals)?;
-    if options.check {
-        check::leftovers::none(&mut table, "the demo leaves nothing behind", std::process::id(), &folder)?;
-        table.finish();
+    if !options.check {
+        return raise(None, &programs, &agent, &folder, &signals);
     }
-    Ok(())
+    let mut table = check::Table::new();
+    let outcome = raise(Some(&mut table), &programs, &agent, &folder, &signals).and_then(|()| {
+        check::leftovers::none(&mut table, "the demo leaves nothing behind", std::process::id(), &folder)
+    });
+    table.finish();
+    outcome
 }
 
-/// Everything lives in this function's variables and is removed, in reverse order, when it returns.
+/// Shows, or checks where there is a table. Everything lives in this function's variables and is
+/// removed, in reverse order, when it returns.
 fn raise(
-    options: Options,
+    mut table: Option<&mut check::Table>,
     programs: &PackageRoot,
     agent: &Path,
     folder: &Path,
     signals: &Signals,
-) -> Result<check::Table> {
+) -> Result<()> {
     // Also removes what a demo left behind that was killed.
     let _session = Session::current()?;
-    let folder = folder.to_owned();
     say("network: client, dns, router, lb, web1, web2");
     let network = Network::raise()?;
     signals.check()?;
-    let folders = Folders::create(&folder)?;
+    let folders = Folders::create(folder)?;
     let authority = Authority::create(&folders.lb)?;
     say("dnsmasq on dns; Nginx and gunicorn on web1 and web2");
     let dns = services::start_dns(&network.dns, programs, &folders.dns)?;
@@ -88,9 +91,8 @@ fn raise(
     ];
     signals.check()?;
 
-    let mut table = check::Table::new();
-    if options.check {
-        check::before_agents(&mut table, &network)?;
+    if let Some(table) = table.as_deref_mut() {
+        check::before_agents(table, &network)?;
     }
     say("foobar-agent on lb, web1 and web2");
     let start = |host, folder: &Path, config: &str| {
@@ -106,13 +108,11 @@ fn raise(
     let [agent1, agent2, lb] = agents;
     let mut demo = Demo { network: &network, authority, browser, dns, webs, lb, servers: [agent1, agent2] };
     demo.wait_until_ready()?;
-    if options.check {
-        check::all(&mut table, &mut demo, programs, signals)?;
-    } else {
-        view::show(&demo, signals)?;
+    match table {
+        Some(table) => check::all(table, &mut demo, programs, signals)?,
+        None => view::show(&demo, signals)?,
     }
-    demo.stop()?;
-    Ok(table)
+    demo.stop()
 }
 
 /// The running infrastructure.
