@@ -15,11 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::refusal::{Refusal, describe};
 use crate::config::Diagnostics;
-<<<<<<< HEAD
-pub use crate::kernel::LogLevel;
-=======
 use crate::kernel::LogLevel;
->>>>>>> monitor
 use crate::monitor::Source;
 
 pub mod client;
