@@ -18,3 +18,4 @@ pub mod firewall;
 pub mod kernel;
 pub mod monitor;
 pub mod net;
+pub mod run;

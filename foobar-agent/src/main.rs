@@ -1,2 +1,7 @@
 //! The `foobar-agent` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    foobar_agent::cli::main(foobar_agent::run::run)
+}

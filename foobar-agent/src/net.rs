@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -45,22 +46,34 @@ pub struct XdpPresent {
     pub mode: AttachedMode,
 }
 
-/// A connection to netlink. Must be used inside a tokio runtime.
+/// A connection to netlink.
 pub struct Net {
     handle: Handle,
-    changes: futures_util::stream::BoxStream<'static, ()>,
+}
+
+/// News of links and routes.
+pub struct Changes {
+    messages: BoxStream<'static, ()>,
+}
+
+impl Changes {
+    /// Waits until links or routes may have changed. `false`: there will be no more news.
+    pub async fn next(&mut self) -> bool {
+        self.messages.next().await.is_some()
+    }
 }
 
 impl Net {
-    /// Connects, and listens for changes of links and routes from now on.
+    /// Connects, and listens for changes of links and routes from now on. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// When the kernel gives no netlink socket.
-    pub fn open() -> Result<Self, NetError> {
+    pub fn open() -> Result<(Self, Changes), NetError> {
         let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route];
         let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
         tokio::spawn(connection);
-        let changes = messages.filter_map(|(message, _)| async move {
+        let messages = messages.filter_map(|(message, _)| async move {
             matches!(
                 message.payload,
                 NetlinkPayload::InnerMessage(
@@ -72,12 +85,7 @@ impl Net {
             )
             .then_some(())
         });
-        Ok(Self { handle, changes: changes.boxed() })
-    }
-
-    /// Waits until links or routes may have changed. `false`: there will be no more news.
-    pub async fn changed(&mut self) -> bool {
-        self.changes.next().await.is_some()
+        Ok((Self { handle }, Changes { messages: messages.boxed() }))
     }
 
     /// Every interface of this network namespace.

@@ -12,11 +12,14 @@ mod test;
 mod toolchain;
 mod workspace;
 
-use std::process::ExitCode;
+use std::env;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 
+use packages::Package;
 use tally::Tally;
 
 /// Builds, tests, shows and measures foobar.
@@ -65,6 +68,9 @@ fn main() -> ExitCode {
 }
 
 fn run(task: &Task) -> Result<()> {
+    if matches!(task, Task::Demo(_) | Task::Test(_)) {
+        ensure_ip()?;
+    }
     match task {
         Task::BuildEbpf => build_ebpf::run().map(drop),
         Task::Bench(options) => bench::run(*options),
@@ -72,6 +78,19 @@ fn run(task: &Task) -> Result<()> {
         Task::Lint => conclude(lint::run()),
         Task::Test(lanes) => conclude(test::run(*lanes)?),
     }
+}
+
+/// Network namespaces and links are made by the program `ip`, which a small Debian lacks: then this
+/// program becomes itself anew, with a PATH that has it.
+fn ensure_ip() -> Result<()> {
+    if packages::on_path("ip").is_some() {
+        return Ok(());
+    }
+    let root = packages::ensure(&[Package::new("iproute2", "network namespaces and links", &["ip"])])?;
+    ensure!(root.find("ip").is_some(), "the package iproute2 has no program ip");
+    let own = env::current_exe().context("cannot tell which program this is")?;
+    let error = Command::new(own).args(env::args_os().skip(1)).env("PATH", root.path_variable()).exec();
+    bail!("cannot start anew: {error}");
 }
 
 /// Prints the closing line; one failure fails the task.

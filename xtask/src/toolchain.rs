@@ -59,11 +59,12 @@ pub(crate) fn find() -> Result<Toolchain> {
     if let Some(toolchain) = fetched.chain(installed()).next() {
         return Ok(toolchain);
     }
-    let Some(set) = DEBIAN.iter().find(|set| set.iter().all(|package| packages::is_available(package.name)))
-    else {
+    let sets = DEBIAN.each_ref().map(<[Package; 3]>::as_slice);
+    let Some(set) = packages::first_available(&sets) else {
         bail!(
             "no Rust compiler for BPF here: apt knows none, and none is installed. One of these helps:\n  \
-             Debian 12 or later: apt-get update (for the packages rustc-web and libstd-rust-web-dev-bpf)\n  \
+             Debian 12 or later: the package sources of its security updates, which have rustc-web and \
+             libstd-rust-web-dev-bpf\n  \
              elsewhere: rustup toolchain install nightly --component rust-src"
         );
     };

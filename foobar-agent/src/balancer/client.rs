@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::counters::HandshakeFailure;
+use super::gather::Gather;
 use super::headers::Forwarded;
 use super::limits::{self, CLIENT_IDLE_TICKS, CLIENT_STALL_TICKS, CLOSE_TICKS, HANDSHAKE_TIMEOUT};
 use super::listener::Listener;
@@ -131,7 +132,7 @@ pub(super) async fn serve(worker: Rc<Worker>, listener: Arc<Listener>, stream: T
         let client = Rc::new(client);
         let service = service_fn({
             let client = Rc::clone(&client);
-            move |request| redirect::handle(Rc::clone(&client), request)
+            move |request| redirect::handle(&client, request)
         });
         run(
             &client,
@@ -158,15 +159,22 @@ async fn serve_tls(mut client: Client, listener: &Listener, stream: TcpStream) {
     let client = Rc::new(client);
     let service = service_fn({
         let client = Rc::clone(&client);
-        move |request| forward::handle(Rc::clone(&client), request)
+        move |request| forward::handle(&client, request)
     });
-    let stream = TokioIo::new(stream);
     if client.serial {
-        run(&client, worker.http1.serve_connection(stream, service), http1::Connection::graceful_shutdown)
-            .await;
+        run(
+            &client,
+            worker.http1.serve_connection(TokioIo::new(stream), service),
+            http1::Connection::graceful_shutdown,
+        )
+        .await;
     } else {
-        run(&client, worker.http2.serve_connection(stream, service), http2::Connection::graceful_shutdown)
-            .await;
+        run(
+            &client,
+            worker.http2.serve_connection(TokioIo::new(Gather(stream)), service),
+            http2::Connection::graceful_shutdown,
+        )
+        .await;
     }
 }
 
@@ -206,7 +214,10 @@ async fn run<C: Future>(client: &Client, connection: C, end_soon: impl Fn(Pin<&m
 pub(super) fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // No timer: `Watch` bounds the time for a head and between requests.
-    builder.max_buf_size(limits::H1_BUFFER_BYTES).header_read_timeout(None);
+    builder
+        .max_buf_size(limits::H1_BUFFER_BYTES)
+        .max_header_size(limits::H1_HEAD_BYTES)
+        .header_read_timeout(None);
     builder
 }
 

@@ -19,26 +19,31 @@ use super::pick::pick;
 use super::upstream::{Failure, Upstream};
 use super::worker::Worker;
 
-/// Answers one request that came over TLS.
-pub(super) async fn handle(
-    client: Rc<Client>,
+/// Answers one request that came over TLS. What needs no waiting is done before the future
+/// is made, which hyper moves about: so it stays small.
+pub(super) fn handle(
+    client: &Rc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    let local = client.worker.local();
-    let request_id = client.worker.request_id();
-    let mut in_flight = InFlight::new(Rc::clone(&client), Rc::clone(&local));
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + use<> {
+    let worker = Rc::clone(&client.worker);
+    let local = worker.local();
+    let request_id = worker.request_id();
+    let mut in_flight = InFlight::new(Rc::clone(client), Rc::clone(&local));
+    let mut admitted = admit(client, &local, request, &request_id);
 
-    let answer = match admit(&client, &local, request, &request_id) {
-        Ok((site, outgoing)) => {
-            in_flight.routed(site);
-            forward(&client.worker, &local, site, outgoing).await
-        }
-        Err(status) => Err(status),
-    };
-    Ok(match answer {
-        Ok(answer) => pass_on(answer, request_id, in_flight),
-        Err(status) => refuse(status, request_id, in_flight),
-    })
+    async move {
+        let answer = match &mut admitted {
+            Ok((site, outgoing)) => {
+                in_flight.routed(*site);
+                forward(&worker, &local, *site, outgoing).await
+            }
+            Err(status) => Err(*status),
+        };
+        Ok(match answer {
+            Ok(answer) => pass_on(answer, request_id, in_flight),
+            Err(status) => refuse(status, request_id, in_flight),
+        })
+    }
 }
 
 /// A request that is fit to be sent to a backend.
@@ -111,7 +116,7 @@ async fn forward(
     worker: &Worker,
     local: &Local,
     site: usize,
-    mut outgoing: Outgoing,
+    outgoing: &mut Outgoing,
 ) -> Result<Answer, StatusCode> {
     let pool_index = local.state.sites[site].pool;
     let pool = &local.state.pools[pool_index];

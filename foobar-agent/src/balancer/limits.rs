@@ -8,7 +8,9 @@ pub(super) const BACKLOG: i32 = 4096;
 /// From accepted to handshake finished.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Read buffer and buffered response of one HTTP/1 connection; a longer head is answered 431.
+/// HTTP/1: request line and fields together; a longer head is answered 431.
+pub(super) const H1_HEAD_BYTES: usize = 16 * 1024;
+/// HTTP/1: read buffer and buffered response of one connection.
 pub(super) const H1_BUFFER_BYTES: usize = 32 * 1024;
 /// Ticks that a client may take from one response (or the handshake) to the end of the next
 /// request head: keep-alive timeout and slow-head timeout in one.

@@ -16,6 +16,7 @@ mod client;
 mod counters;
 mod error;
 mod forward;
+mod gather;
 mod headers;
 mod health;
 mod host;

@@ -3,6 +3,7 @@
 //! redirect to a place of their choice.
 
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::rc::Rc;
 
 use http::header::{HeaderValue, LOCATION};
@@ -18,15 +19,14 @@ use super::local::Local;
 const HTTPS_PORT: u16 = 443;
 
 /// Answers one request that came in clear text.
-#[expect(clippy::unused_async, reason = "hyper's service is a future")]
-pub(super) async fn handle(
-    client: Rc<Client>,
+pub(super) fn handle(
+    client: &Rc<Client>,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
+) -> Ready<Result<Response<ResponseBody>, Infallible>> {
     let local = client.worker.local();
     let request_id = client.worker.request_id();
-    let mut in_flight = InFlight::new(Rc::clone(&client), Rc::clone(&local));
-    Ok(match target(&local, request) {
+    let mut in_flight = InFlight::new(Rc::clone(client), Rc::clone(&local));
+    let answer = match target(&local, request) {
         Ok((site, location)) => {
             in_flight.routed(site);
             let mut response = refuse(StatusCode::PERMANENT_REDIRECT, request_id, in_flight);
@@ -34,7 +34,8 @@ pub(super) async fn handle(
             response
         }
         Err(status) => refuse(status, request_id, in_flight),
-    })
+    };
+    ready(Ok(answer))
 }
 
 fn target(local: &Local, request: Request<Incoming>) -> Result<(usize, HeaderValue), StatusCode> {

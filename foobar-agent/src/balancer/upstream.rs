@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -70,40 +71,30 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the response head. On failure the connection is closed.
-    pub(super) async fn exchange(
+    pub(super) fn exchange(
         mut self: Box<Self>,
         request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Box<Self>), Failure> {
+    ) -> impl Future<Output = Result<(Response<Incoming>, Box<Self>), Failure>> {
         let upload = request.body().handle();
         self.expect_soon();
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let outcome = std::future::poll_fn(|cx| {
-            let Self { connection, relay, waker, watch, .. } = &mut *self;
-            relay.drive(waker, cx, |cx| {
-                poll_connection(connection, cx);
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                    return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
-                        Some(request) => Failure::Unsent(Box::new(request)),
-                        None if upload.progress() == Progress::Failed => Failure::Client(Progress::Failed),
-                        None => Failure::Lost(error.into_error()),
-                    }));
-                }
-                if !watch.expired() {
-                    return Poll::Pending;
-                }
-                match upload.progress() {
-                    Progress::Finished => Poll::Ready(Err(Failure::Late)),
-                    Progress::Moving => {
-                        watch.arm(RESPONSE_HEAD_TICKS);
-                        Poll::Pending
+        let answer = self.sender.try_send_request(request);
+        async move {
+            let mut answer = pin!(answer);
+            let outcome = std::future::poll_fn(|cx| {
+                let Self { connection, relay, waker, watch, .. } = &mut *self;
+                relay.drive(waker, cx, |cx| {
+                    poll_connection(connection, cx);
+                    match answer.as_mut().poll(cx) {
+                        Poll::Ready(answer) => Poll::Ready(answer.map_err(|error| failure(error, &upload))),
+                        Poll::Pending if watch.expired() => on_deadline(watch, &upload),
+                        Poll::Pending => Poll::Pending,
                     }
-                    stuck => Poll::Ready(Err(Failure::Client(stuck))),
-                }
+                })
             })
-        })
-        .await;
-        self.watch.disarm();
-        outcome.map(|response| (response, self))
+            .await;
+            self.watch.disarm();
+            outcome.map(|response| (response, self))
+        }
     }
 
     /// The next frame of a response body that comes over this connection.
@@ -157,6 +148,28 @@ impl Upstream {
                 drop(watch);
             });
         }
+    }
+}
+
+/// What a failed exchange means for the request.
+fn failure(mut error: TrySendError<Request<RequestBody>>, upload: &RequestBody) -> Failure {
+    match error.take_message() {
+        Some(request) => Failure::Unsent(Box::new(request)),
+        None if upload.progress() == Progress::Failed => Failure::Client(Progress::Failed),
+        None => Failure::Lost(error.into_error()),
+    }
+}
+
+/// A deadline is for the backend only when it has the whole request; while the client still
+/// sends, it is for the client.
+fn on_deadline<T>(watch: &Watch, upload: &RequestBody) -> Poll<Result<T, Failure>> {
+    match upload.progress() {
+        Progress::Finished => Poll::Ready(Err(Failure::Late)),
+        Progress::Moving => {
+            watch.arm(RESPONSE_HEAD_TICKS);
+            Poll::Pending
+        }
+        stuck => Poll::Ready(Err(Failure::Client(stuck))),
     }
 }
 

@@ -5,24 +5,24 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::target::Target;
-use crate::control::LogLevel;
+use crate::kernel::LogLevel;
 
 /// Where the configuration is unless told otherwise.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
 
 const EXAMPLES: &str = "\
 Examples:
-  foobar-agent check /etc/foobar/foobar.toml     is this file right?
-  foobar-agent run                               run here, until Ctrl-C
-  foobar-agent status                            what does the agent see?
-  foobar-agent reload                            take the changed file, without a dropped connection
-  foobar-agent rules                             which rule decides how many packets?
+  foobar-agent check /etc/foobar/foobar.toml   is this file right?
+  foobar-agent run                             run here, until Ctrl-C
+  foobar-agent status                          what does the agent see?
+  foobar-agent reload                          take the changed file
+  foobar-agent rules                           which rule decides how much?
 
 Exit codes:
   0  done
   1  the configuration is wrong; nothing changed
   2  the command line is wrong
-  3  the host is not as it must be: no agent runs, no permission, a port in use, ...";
+  3  the host is not as it must be: no agent, no permission, a port in use";
 
 /// One agent for a host: XDP firewall, TLS load balancer and monitoring client.
 #[derive(Debug, Parser)]
@@ -67,9 +67,6 @@ pub struct RunOptions {
     /// End with an error where a configured interface is missing, instead of waiting for it
     #[arg(long)]
     pub strict: bool,
-    /// Take the place of an XDP program that something else attached, instead of ending with an error
-    #[arg(long)]
-    pub replace: bool,
 }
 
 /// `foobar-agent check`
@@ -103,8 +100,8 @@ pub(super) struct Look {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  foobar-agent datapath-log debug      write refused packets, sampled, to the agent's log
-  foobar-agent datapath-log off        the default: the datapath is silent and costs nothing")]
+  foobar-agent datapath-log debug      a line for each packet in the agent's log
+  foobar-agent datapath-log off        the default: the datapath says nothing")]
 pub(super) struct DatapathLogOptions {
     /// The least important message that is still written
     pub(super) level: LogLevel,
@@ -133,7 +130,7 @@ mod tests {
         let Command::Run(options) = parse("foobar-agent run --config /tmp/f.toml --strict").unwrap() else {
             panic!("not run");
         };
-        let expected = RunOptions { config: Some("/tmp/f.toml".into()), strict: true, replace: false };
+        let expected = RunOptions { config: Some("/tmp/f.toml".into()), strict: true };
         assert_eq!(options, expected);
         let Command::Run(options) = parse("foobar-agent run").unwrap() else { panic!("not run") };
         assert_eq!(options, RunOptions::default());

@@ -14,7 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{DatapathLog, DetachReport, LogLevel, Refusal, ReloadReport, SOCKET_NAME};
+use super::{DatapathLog, DetachReport, Refusal, ReloadReport, SOCKET_NAME};
+use crate::kernel::LogLevel;
 use crate::monitor::snapshot::Snapshot;
 
 /// An agent that does not read its counters in this time is stuck.

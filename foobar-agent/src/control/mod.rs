@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::refusal::{Refusal, describe};
 use crate::config::Diagnostics;
+use crate::kernel::LogLevel;
 use crate::monitor::Source;
 
 pub mod client;
@@ -62,24 +63,4 @@ pub struct DetachReport {
 pub struct DatapathLog {
     /// The least important message that is still written.
     pub level: LogLevel,
-}
-
-/// How much the datapath says; a level includes those before it. The discriminants are those of
-/// aya-log, with 0 for silence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-#[repr(u32)]
-pub enum LogLevel {
-    /// Nothing: the default.
-    Off = 0,
-    /// What should never happen.
-    Error = 1,
-    /// What deserves a look.
-    Warn = 2,
-    /// Rare events.
-    Info = 3,
-    /// Every refused packet, sampled.
-    Debug = 4,
-    /// Every packet, sampled.
-    Trace = 5,
 }

@@ -10,7 +10,8 @@ use tokio::net::UnixListener;
 
 use super::SOCKET_NAME;
 
-/// Held, exclusively, as long as an agent lives; says whose it is.
+/// Locked as long as an agent lives; says whose it is. Never removed: a lock on a removed file
+/// would not keep the next agent out.
 const LOCK_NAME: &str = "agent.lock";
 /// Members of this group may ask the agent, where the host has such a group.
 const GROUP: &str = "foobar";

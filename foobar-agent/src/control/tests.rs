@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -13,8 +14,9 @@ use tokio::task::LocalSet;
 use super::client::{Client, ClientError};
 use super::server::Server;
 use super::socket::{ControlSocket, SocketError};
-use super::{Agent, DetachReport, LogLevel, Refusal, ReloadReport, SOCKET_NAME};
+use super::{Agent, DetachReport, Refusal, ReloadReport, SOCKET_NAME};
 use crate::config::{self, Diagnostics};
+use crate::kernel::LogLevel;
 use crate::monitor::Source;
 use crate::monitor::fixture::scenario;
 use crate::monitor::snapshot::Snapshot;
@@ -133,9 +135,12 @@ async fn a_reload_goes_on_when_its_client_goes_away() {
             // served again, later.
             client.snapshot().await.unwrap();
             go_on.notify_one();
-            while agent.asked.borrow().is_empty() {
-                tokio::task::yield_now().await;
-            }
+            let done = async {
+                while agent.asked.borrow().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), done).await.expect("the reload goes on");
             assert_eq!(*agent.asked.borrow(), ["reload"]);
         })
         .await;

@@ -1,17 +1,15 @@
 //! From a validated ruleset to a generation: rules become entries of the image, names become
 //! slots. Pure; knows no kernel. What is refused here is refused before anything changes.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use foobar_ebpf::abi::image::{self, ANY, Entry, Header, Leaf, NO_LOG, NO_RATE, needs};
-use foobar_ebpf::abi::{
-    DATAPATH_VERSION, INTERFACES_MAX, SERVICES_MAX, ServicePort, Settings, service_protocol, setting,
-};
+use foobar_ebpf::abi::{DATAPATH_VERSION, SERVICES_MAX, ServicePort, Settings, service_protocol, setting};
 use foobar_ebpf::verdict::Verdict;
 use thiserror::Error;
 
 use super::address::{AddressSet, Prefix};
+use super::numbers::{InterfaceNumbers, TooManyInterfaces};
 use super::ruleset::{Essentials, IcmpMatch, Rule, Ruleset};
 use crate::config::model::{Service, ServiceProtocol};
 use crate::kernel::Generation;
@@ -39,41 +37,11 @@ pub enum CompileError {
         of_rule: usize,
     },
     /// More interfaces than a rule can tell apart.
-    #[error("the configuration names more than {} interfaces", INTERFACES_MAX - 1)]
-    TooManyInterfaces,
+    #[error(transparent)]
+    TooManyInterfaces(#[from] TooManyInterfaces),
     /// More services than a generation counts.
     #[error("the configuration names {0} services; at most {SERVICES_MAX} can be counted")]
     TooManyServices(usize),
-}
-
-/// Logical numbers of interfaces, by name. A name keeps its number for the life of the agent,
-/// so that counters of an interface stay its own when it goes and comes back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InterfaceNumbers {
-    by_name: BTreeMap<String, u32>,
-}
-
-impl InterfaceNumbers {
-    /// The number of a name, a new one where it has none.
-    ///
-    /// # Errors
-    /// [`CompileError::TooManyInterfaces`]
-    pub fn number(&mut self, name: &str) -> Result<u32, CompileError> {
-        if let Some(&number) = self.by_name.get(name) {
-            return Ok(number);
-        }
-        let number = u32::try_from(self.by_name.len() + 1).unwrap_or(INTERFACES_MAX);
-        if number >= INTERFACES_MAX {
-            return Err(CompileError::TooManyInterfaces);
-        }
-        self.by_name.insert(name.to_owned(), number);
-        Ok(number)
-    }
-
-    /// Names with their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.by_name.iter().map(|(name, &number)| (name.as_str(), number))
-    }
 }
 
 /// Compiles what one configuration says about packets.
@@ -81,7 +49,6 @@ impl InterfaceNumbers {
 /// # Errors
 /// When it does not fit an image; nothing has been changed then.
 pub fn compile(
-    number: u64,
     ruleset: Option<&Ruleset>,
     services: &[Service],
     interfaces: &mut InterfaceNumbers,
@@ -98,7 +65,6 @@ pub fn compile(
         *slot = ServicePort { port: service.port, protocol };
     }
     let mut generation = Generation {
-        number,
         image: Vec::new(),
         settings,
         rules: Vec::new(),
@@ -108,7 +74,7 @@ pub fn compile(
         let entries = expand(&ruleset.rules, interfaces)?;
         generation.rules = ruleset.rules.iter().map(|rule| rule.name.clone()).collect();
         generation.rules.push(POLICY.to_owned());
-        generation.image = write_image(number, &entries, ruleset);
+        generation.image = write_image(&entries, ruleset);
         generation.settings.flags = setting::JUDGE | essentials(ruleset.essentials);
         generation.settings.image_bytes = u32::try_from(generation.image.len()).unwrap_or(u32::MAX);
     }
@@ -248,15 +214,14 @@ fn leaf(slot: usize, verdict: Verdict) -> Leaf {
     Leaf { rule, verdict: verdict as u32, over_rate: NO_RATE, log: NO_LOG }
 }
 
-fn write_image(number: u64, entries: &[Entry], ruleset: &Ruleset) -> Vec<u8> {
+fn write_image(entries: &[Entry], ruleset: &Ruleset) -> Vec<u8> {
     let header = Header {
         magic: image::MAGIC,
         version: DATAPATH_VERSION,
-        generation: number,
         entries: u32::try_from(entries.len()).unwrap_or(u32::MAX),
         rule_slots: u32::try_from(ruleset.rules.len() + 1).unwrap_or(u32::MAX),
         policy: leaf(ruleset.rules.len(), ruleset.default),
-        padding: [0; 3],
+        padding: [0; 4],
     };
     let mut bytes = Vec::with_capacity(size_of::<Header>() + size_of_val(entries));
     bytes.extend_from_slice(&header.to_bytes());

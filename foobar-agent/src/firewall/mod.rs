@@ -3,5 +3,6 @@
 
 pub mod address;
 pub mod compile;
+pub mod numbers;
 pub mod ruleset;
 pub mod walk;

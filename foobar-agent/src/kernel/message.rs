@@ -11,8 +11,6 @@ use crate::net::Interface;
 /// A compiled ruleset, ready for the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// Number of the generation, from 1.
-    pub number: u64,
     /// The image, see `foobar_ebpf::abi::image`.
     pub image: Vec<u8>,
     /// Constants of the program.
@@ -131,20 +129,22 @@ impl std::ops::AddAssign for CounterSample {
     }
 }
 
-/// How detailed the datapath's diagnostics are.
+/// How much the datapath says; a level includes those before it. The discriminants are those of
+/// aya-log, with 0 for silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[repr(u32)]
 pub enum LogLevel {
-    /// Nothing.
-    Off,
-    /// What must not happen.
-    Error,
-    /// What should not happen.
-    Warn,
+    /// Nothing: the default.
+    Off = 0,
+    /// What should never happen.
+    Error = 1,
+    /// What deserves a look.
+    Warn = 2,
     /// Rare events.
-    Info,
-    /// A line for each packet.
-    Debug,
+    Info = 3,
+    /// A line for every packet.
+    Debug = 4,
     /// All there is.
-    Trace,
+    Trace = 5,
 }

@@ -98,7 +98,7 @@ impl Session {
     pub(super) fn install(&mut self, generation: Generation) -> Result<(), KernelError> {
         let mut instance = Instance::load(Some(&generation), Some(&self.pins))?;
         instance.judge()?;
-        let number = generation.number.max(self.ledger.generation + 1);
+        let number = self.ledger.generation + 1;
         let folder = self.pins.generation(number);
         // An agent that died between making the folder and switching has left one.
         pins::remove(&folder)?;

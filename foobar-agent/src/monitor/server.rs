@@ -19,7 +19,7 @@ use super::endpoint::{self, Answer, Limits, answer};
 use super::listeners::{BindError, bind};
 
 /// A scraper uses one connection for milliseconds; a browser a few.
-const LIMITS: Limits =
+pub(super) const LIMITS: Limits =
     Limits { connections: 64, head: Duration::from_secs(5), connection: Duration::from_secs(15) };
 
 const PLAIN: &str = "text/plain; charset=utf-8";

@@ -27,8 +27,6 @@ pub struct Header {
     pub magic: u32,
     /// [`super::DATAPATH_VERSION`].
     pub version: u32,
-    /// Number of the generation, from 1, for people and logs.
-    pub generation: u64,
     /// Entries that follow.
     pub entries: u32,
     /// Rule slots, the policy's included, which is the last.
@@ -36,7 +34,7 @@ pub struct Header {
     /// What happens when no entry matches.
     pub policy: Leaf,
     /// Zero.
-    pub padding: [u64; 3],
+    pub padding: [u64; 4],
 }
 const _: () = assert!(size_of::<Header>() == 64);
 

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
@@ -30,10 +31,9 @@ impl Lists {
         Self { options: Vec::new() }
     }
 
-    /// Fetches the lists of the machine's package sources into a folder of ours. A source that fails
-    /// is not fatal: what counts is whether the packages are found afterwards.
-    fn fetch(base: &Path) -> Result<Self> {
-        eprintln!("  fetching the package lists (the machine's own are missing or out of date)");
+    /// Fetches the lists of the machine's package sources into a folder of ours, unless that was just
+    /// done. A source that fails is not fatal: what counts is whether the packages are found then.
+    pub(super) fn fetch(base: &Path) -> Result<Self> {
         let (lists, cache) = (base.join("lists"), base.join("cache"));
         for folder in [lists.join("partial"), cache.join("archives/partial")] {
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -43,8 +43,14 @@ impl Lists {
             format!("-oDir::Cache={}", cache.display()),
         ];
         let fetched = Self { options };
-        if let Err(error) = run(fetched.command("apt-get").arg("update")) {
-            eprintln!("  {error:#}");
+        let stamp = base.join("lists-fetched");
+        if is_recent(&stamp) {
+            return Ok(fetched);
+        }
+        eprintln!("  fetching the package lists (the machine's own are missing or out of date)");
+        match run(fetched.command("apt-get").arg("update")) {
+            Ok(_) => fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))?,
+            Err(error) => eprintln!("  {error:#}"),
         }
         Ok(fetched)
     }
@@ -82,6 +88,12 @@ impl Lists {
         command.args(["install", "--simulate", "--assume-yes", "--no-install-recommends"]).args(names);
         Ok(run(&mut command)?.lines().filter_map(parse_simulated).collect())
     }
+}
+
+/// Whether a file was written within the last hour, in which package sources hardly change.
+fn is_recent(stamp: &Path) -> bool {
+    let written = fs::metadata(stamp).and_then(|data| data.modified());
+    written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < Duration::from_hours(1)))
 }
 
 pub(super) fn is_present() -> bool {

@@ -72,12 +72,6 @@ pub(crate) struct PackageRoot {
 }
 
 impl PackageRoot {
-    /// The unpacked tree (`usr/…`), for files that are no programs. `None` where the machine itself
-    /// has every program.
-    pub(crate) fn directory(&self) -> Option<&Path> {
-        self.directory.as_deref()
-    }
-
     /// The absolute path by which `program` can be started with its libraries, or `None` if neither
     /// the packages nor the machine have it. For packages it is a launcher that sets the environment
     /// and becomes the program (the same process), so that it also works behind `ip netns exec`.
@@ -144,9 +138,16 @@ pub(crate) fn is_unpacked(packages: &[Package]) -> bool {
     base().join(folder_name(packages)).is_dir()
 }
 
-/// Whether apt on this machine knows a package of this name, so that [`ensure`] may be asked for it.
-pub(crate) fn is_available(name: &str) -> bool {
-    apt::is_present() && apt::Lists::system().knows(name)
+/// The first of `sets` whose packages apt knows, so that [`ensure`] may be asked for it. Where the
+/// machine's package lists name none of them, their sources are asked.
+pub(crate) fn first_available<'a>(sets: &'a [&'a [Package]]) -> Option<&'a [Package]> {
+    if !apt::is_present() {
+        return None;
+    }
+    let known = |lists: &apt::Lists| {
+        sets.iter().copied().find(|set| set.iter().all(|package| lists.knows(package.name)))
+    };
+    known(&apt::Lists::system()).or_else(|| known(&apt::Lists::fetch(&base()).ok()?))
 }
 
 fn base() -> PathBuf {
@@ -231,7 +232,7 @@ mod tests {
     fn a_machine_without_the_program_is_told_what_is_needed() {
         let package = Package::new("no-such", "a test", &["no-such-program"]);
         let shell = Package::new("dash", "a shell", &["sh"]);
-        assert!(from_machine(&[shell]).unwrap().directory().is_none());
+        assert!(from_machine(&[shell]).unwrap().directory.is_none());
         let text = from_machine(&[shell, package]).unwrap_err().to_string();
         assert!(text.contains("no-such (a test): no-such-program"), "{text}");
         assert!(!text.contains("dash"), "{text}");

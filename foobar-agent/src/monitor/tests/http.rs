@@ -1,14 +1,19 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
+use http::StatusCode;
 use prometheus::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use crate::monitor::Source;
+use crate::monitor::endpoint::Limits;
+use crate::monitor::endpoint::{answer, serve};
 use crate::monitor::fixture::scenario;
-use crate::monitor::server::Server;
+use crate::monitor::server::{LIMITS, Server};
 use crate::monitor::snapshot::Snapshot;
 
 /// An agent whose counters can be read, or not.
@@ -125,37 +130,59 @@ async fn a_client_that_never_ends_its_request_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_never_reads_is_cut() {
+async fn a_body_that_never_comes_is_not_waited_for() {
     LocalSet::new()
         .run_until(async {
             let server = server();
             let address = listen(&server, ANY_PORT);
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            // A body that never comes, on a request that is otherwise whole: the answer does not wait for it,
-            // and what is left of the connection ends at its deadline.
-            let request = b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
-            stream.write_all(request).await.unwrap();
-            let mut response = Vec::new();
-            stream.read_to_end(&mut response).await.unwrap();
-            assert!(response.starts_with(b"HTTP/1.1 405 "));
+            let request = "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
+            assert!(exchange(address, request).await.starts_with("HTTP/1.1 405 "));
         })
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_cut() {
+    /// More than the kernel's buffers on both sides take.
+    const BODY_BYTES: usize = 64 << 20;
+    LocalSet::new()
+        .run_until(async {
+            let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+            let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let limits = Limits { connections: 1, ..LIMITS };
+            let (stop, stopped) = oneshot::channel();
+            let handler = async |_| answer(StatusCode::OK, "text/plain", vec![b'x'; BODY_BYTES]);
+            let serving = tokio::task::spawn_local(serve(Rc::new(listener), limits, stopped, handler));
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            stream.readable().await.unwrap();
+            drop(stop);
+            let start = tokio::time::Instant::now();
+            // Ends only when the connection has: at its deadline, since nobody reads.
+            serving.await.unwrap();
+            assert!(start.elapsed() <= LIMITS.connection, "cut after {:?}", start.elapsed());
+            let mut response = Vec::new();
+            let end = stream.read_to_end(&mut response).await;
+            assert!(response.len() < BODY_BYTES, "{end:?}");
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_hoards_connections_loses_the_oldest() {
     LocalSet::new()
         .run_until(async {
             let server = server();
             let address = listen(&server, ANY_PORT);
+            let start = tokio::time::Instant::now();
             let mut hoard = Vec::new();
-            for _ in 0..64 {
+            for _ in 0..LIMITS.connections {
                 hoard.push(TcpStream::connect(address).await.unwrap());
             }
             assert_eq!(ask(address, "GET", "/healthz").await.0, 200);
             let mut byte = [0];
             let end = hoard[0].read(&mut byte).await;
             assert!(matches!(end, Ok(0) | Err(_)), "the oldest connection still lives");
+            assert!(start.elapsed() < LIMITS.head, "it ended by itself");
         })
         .await;
 }
@@ -190,10 +217,13 @@ async fn a_reload_moves_the_listeners() {
             let new = server.addresses()[0];
             assert_eq!(ask(new, "GET", "/healthz").await.0, 200);
             // The old listener ends in a task of its own.
-            while let Ok(stream) = TcpStream::connect(old).await {
-                drop(stream);
-                tokio::task::yield_now().await;
-            }
+            let closed = async {
+                while let Ok(stream) = TcpStream::connect(old).await {
+                    drop(stream);
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), closed).await.expect("the old listener ends");
         })
         .await;
 }

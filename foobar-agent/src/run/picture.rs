@@ -1,0 +1,101 @@
+//! The agent's parts as one snapshot. Reads; changes nothing.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::interfaces::Interfaces;
+use crate::balancer::BalancerSnapshot;
+use crate::config::model::{Config, ServiceProtocol};
+use crate::firewall::compile::POLICY;
+use crate::kernel::Counters;
+use crate::monitor::process::ProcessSnapshot;
+use crate::monitor::snapshot::{
+    InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+};
+
+/// What the agent knows beside its parts.
+pub(super) struct About {
+    pub(super) started_at: SystemTime,
+    pub(super) last_reload: Option<ReloadSnapshot>,
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+pub(super) fn take(
+    config: &Config,
+    counters: &Counters,
+    interfaces: &Interfaces,
+    balancer: Option<BalancerSnapshot>,
+    about: &About,
+) -> Snapshot {
+    Snapshot {
+        host: config.host.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at_seconds: unix_seconds(about.started_at),
+        generation: counters.generation,
+        interfaces: interface_rows(counters, interfaces),
+        rules: rule_rows(config, counters),
+        services: service_rows(config, counters),
+        balancer,
+        last_reload: about.last_reload.clone(),
+        process: ProcessSnapshot::read().ok(),
+    }
+}
+
+fn interface_rows(counters: &Counters, interfaces: &Interfaces) -> Vec<InterfaceSnapshot> {
+    let states = interfaces.states().map(|(name, state)| {
+        let logical = interfaces.numbers.get(name);
+        let rows = counters.outcomes.iter().filter(|row| Some(row.interface) == logical);
+        InterfaceSnapshot {
+            name: name.to_owned(),
+            mode: state.attached.map(|(_, mode)| mode.as_str().to_owned()),
+            counts: rows
+                .map(|row| OutcomeCount {
+                    verdict: row.verdict.as_str().to_owned(),
+                    reason: row.reason.as_str().to_owned(),
+                    packets: row.count.packets,
+                    bytes: row.count.bytes,
+                })
+                .collect(),
+        }
+    });
+    states.collect()
+}
+
+/// Rules of the generation that judges. The configuration of a moment ago may name others: a
+/// rule that it does not name is the policy.
+fn rule_rows(config: &Config, counters: &Counters) -> Vec<RuleSnapshot> {
+    let ruleset = config.firewall.ruleset.as_ref();
+    let action = |name: &str| {
+        let ruleset = ruleset?;
+        if name == POLICY {
+            return Some(ruleset.default);
+        }
+        ruleset.rules.iter().find(|rule| rule.name == name).map(|rule| rule.action)
+    };
+    let rows = counters.rules.iter().map(|row| RuleSnapshot {
+        name: row.name.clone(),
+        action: action(&row.name).map_or_else(String::new, |verdict| verdict.as_str().to_owned()),
+        packets: row.count.packets,
+        bytes: row.count.bytes,
+    });
+    rows.collect()
+}
+
+fn service_rows(config: &Config, counters: &Counters) -> Vec<ServiceSnapshot> {
+    let rows = config.monitor.services.iter().map(|service| ServiceSnapshot {
+        name: service.name.clone(),
+        port: service.port,
+        protocol: match service.protocol {
+            ServiceProtocol::Http => "http".to_owned(),
+        },
+        messages: counters
+            .services
+            .iter()
+            .find(|row| row.name == service.name)
+            .map_or(0, |row| row.count.packets),
+    });
+    rows.collect()
+}
