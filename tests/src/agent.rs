@@ -131,6 +131,11 @@ impl<'a> Agent<'a> {
         &self.config
     }
 
+    /// All it has said so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -14,7 +14,7 @@ use crate::demo::view;
 /// The kernel takes links away some time after their namespace.
 const LIMIT: Duration = Duration::from_secs(10);
 /// From nothing to the view.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Runs a whole demo and kills it when all of it stands. Returns its process id.
 pub(in crate::demo) fn kill_a_demo(agent: &Path, folder: &Path) -> Result<u32> {
