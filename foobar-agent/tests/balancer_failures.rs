@@ -148,6 +148,8 @@ fn a_request_that_may_have_had_an_effect_is_not_sent_twice() {
         assert_eq!(client.get("/").await.unwrap().0, 502);
         assert_eq!(one.requests() + two.requests(), 3);
     });
+    let retries: u64 = balancer.snapshot().backends.iter().map(|backend| backend.retries).sum();
+    assert_eq!(retries, 1);
     // What breaks every connection may be the request's fault: nobody is taken out for it.
     assert!(balancer.snapshot().backends.iter().all(|backend| backend.up));
 }

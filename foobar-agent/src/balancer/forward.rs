@@ -1,6 +1,7 @@
 //! The request path, read from top to bottom: admit, route, forward, answer.
 
 use std::convert::Infallible;
+use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -123,19 +124,20 @@ async fn forward(
     let position = pool.position.advance();
     let mut tried = Vec::new();
     let mut verdict = StatusCode::SERVICE_UNAVAILABLE;
+    let mut failed: Option<&LocalBackend> = None;
 
     for _ in 0..=pool.backends.len() {
         let Some(index) = pick(&pool.backends, position, &tried) else { break };
         let backend = &local.pools[pool_index][index];
         let counts = backend.shared.counts.on(worker.core);
+        if let Some(failed) = failed.replace(backend) {
+            failed.shared.counts.on(worker.core).retries.add(1);
+        }
 
         let upstream = match backend.connection(worker.core).await {
             Ok(upstream) => upstream,
             Err(error) => {
-                if backend.shared.set_up(false) {
-                    tracing::warn!(backend = %backend.shared.name, address = %backend.shared.address, %error,
-                        "backend down: connect failed");
-                }
+                eject(backend, &error);
                 tried.push(index);
                 continue;
             }
@@ -155,18 +157,13 @@ async fn forward(
                 backend.close_idle();
             }
             Err(Failure::Lost(error)) => {
-                counts.exchange_failures.add(1);
-                tracing::debug!(backend = %backend.shared.name, reused, %error, "request lost");
+                lost(worker, backend, reused, &error);
                 verdict = StatusCode::BAD_GATEWAY;
                 if !outgoing.replayable {
                     break;
                 }
-                // A used connection may just have been closed as idle. A new one that breaks
-                // is asked after at once, but ejects nobody: the request itself may be to blame,
-                // and would else take down one backend after the other.
-                backend.close_idle();
+                // A used connection may just have been closed as idle: that backend gets another try.
                 if !reused {
-                    worker.check_soon();
                     tried.push(index);
                 }
             }
@@ -177,9 +174,27 @@ async fn forward(
             Err(Failure::Client(Progress::Failed)) => return Err(StatusCode::BAD_REQUEST),
             Err(Failure::Client(_)) => return Err(StatusCode::REQUEST_TIMEOUT),
         }
-        counts.retries.add(1);
     }
     Err(verdict)
+}
+
+/// A connection broke with a request under way. Its backend is asked after at once, but not
+/// ejected: the request itself may be to blame, and would else take down one after the other.
+fn lost(worker: &Worker, backend: &LocalBackend, reused: bool, error: &hyper::Error) {
+    backend.shared.counts.on(worker.core).exchange_failures.add(1);
+    backend.close_idle();
+    if !reused {
+        worker.check_soon();
+    }
+    tracing::debug!(backend = %backend.shared.name, reused, %error, "request lost");
+}
+
+/// Nobody there: no more requests until a check finds somebody.
+fn eject(backend: &LocalBackend, error: &io::Error) {
+    if backend.shared.set_up(false) {
+        let (name, address) = (&backend.shared.name, backend.shared.address);
+        tracing::warn!(backend = %name, %address, %error, "backend down: connect failed");
+    }
 }
 
 impl Outgoing {

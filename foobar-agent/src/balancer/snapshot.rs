@@ -111,7 +111,7 @@ pub struct BackendSnapshot {
     pub exchange_failures: u64,
     /// Response heads that did not come in time.
     pub timeouts: u64,
-    /// Requests tried again elsewhere after this backend failed them.
+    /// Attempts that followed a failure of this backend, on it or another.
     pub retries: u64,
     /// Checks that failed.
     pub check_failures: u64,

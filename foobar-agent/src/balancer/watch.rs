@@ -128,3 +128,56 @@ impl Drop for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_deadline_wakes_its_connection_and_no_other_and_not_too_early() {
+        let watches = Rc::new(Watches::default());
+        let (late, calm) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let (watch, other) = (watches.client(), watches.client());
+        watch.wakes(&Waker::from(Arc::clone(&late)));
+        other.wakes(&Waker::from(Arc::clone(&calm)));
+        watch.arm(2);
+        other.arm(2);
+        other.disarm();
+        for _ in 0..2 {
+            watches.tick();
+            assert!(!watch.expired());
+        }
+        watches.tick();
+        assert!(watch.expired() && !other.expired());
+        assert_eq!((late.0.load(Relaxed), calm.0.load(Relaxed)), (1, 0));
+    }
+
+    #[test]
+    fn draining_wakes_every_connection_and_ends_with_the_last_client() {
+        let watches = Rc::new(Watches::default());
+        let woken = Arc::new(Count::default());
+        let client = watches.client();
+        client.wakes(&Waker::from(Arc::clone(&woken)));
+        let upstream = watches.upstream(Waker::from(Arc::clone(&woken)));
+        watches.drain();
+        assert!(client.draining() && upstream.draining());
+        assert_eq!((woken.0.load(Relaxed), watches.clients()), (2, 1));
+        drop(client);
+        assert_eq!(watches.clients(), 0);
+        watches.drain();
+        assert_eq!(woken.0.load(Relaxed), 3, "a connection that has ended is not woken");
+    }
+}
