@@ -37,7 +37,7 @@ pub struct Agent<'a> {
 
 impl<'a> Agent<'a> {
     /// Starts one with a configuration that has no `[host]` section (that is added at its end, so that
-    /// lines keep their numbers) in folders of its own, and waits until it serves its metrics.
+    /// lines keep their numbers) in folders of its own, and waits until all of it runs.
     pub fn start(host: &'a Host, config: &str) -> Result<Self> {
         let folder = host.session().directory(&format!("agent-{}", host.label()))?;
         let bpffs = Bpffs::mount(&folder.join("bpf"))?;
@@ -62,9 +62,10 @@ impl<'a> Agent<'a> {
         let metrics = METRICS_ADDRESS.parse().context("not an address")?;
         let binary = binary.to_owned();
         let mut agent = Self { host, process, binary, config: path, metrics, _bpffs: bpffs };
-        let ready = wait::until("the agent serves its metrics", START_LIMIT, || {
+        // It takes questions only when all of it stands: metrics are served a little earlier.
+        let ready = wait::until("the agent answers on its control socket", START_LIMIT, || {
             agent.process.expect_running()?;
-            Ok(agent.metrics().ok().map(drop))
+            Ok(agent.control(&["status", "--json"])?.status.success().then_some(()))
         });
         match ready {
             Ok(()) => Ok(agent),
@@ -129,6 +130,11 @@ impl<'a> Agent<'a> {
     /// Its configuration file.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// All it has said so far.
+    pub fn output(&self) -> String {
+        self.process.output()
     }
 
     /// Its process.

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::host::Host;
-use crate::wait;
+use crate::{sys, wait};
 
 /// How long a process may take to end after a polite signal.
 const GRACE: Duration = Duration::from_secs(10);
@@ -34,6 +34,12 @@ impl Process {
         let child = command.stdout(file).stderr(copy).spawn();
         let child = child.with_context(|| format!("cannot start {label} ({command:?})"))?;
         Ok(Self { label: label.to_owned(), child, log: log.to_owned(), family: false })
+    }
+
+    /// Starts a command in the network of this process; for the rest as [`Process::spawn`].
+    pub fn spawn_here(label: &str, mut command: Command, log: &Path) -> Result<Self> {
+        sys::confine(&mut command, None);
+        Self::spawn(label, command, log)
     }
 
     /// Starts a command that has children of its own: it becomes the first process of a new process

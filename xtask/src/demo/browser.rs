@@ -131,6 +131,11 @@ impl Load {
         parse(&fs::read_to_string(&self.log).with_context(|| format!("cannot read {}", self.log.display()))?)
     }
 
+    /// Whether anything has arrived.
+    pub(crate) fn has_begun(&self) -> bool {
+        fs::metadata(&self.log).is_ok_and(|log| log.len() > 0)
+    }
+
     /// Fails if it has ended.
     pub(crate) fn expect_running(&mut self) -> Result<()> {
         self.process.expect_running().context("the load ended too early")

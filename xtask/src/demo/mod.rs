@@ -51,17 +51,33 @@ pub(crate) fn run(options: Options) -> Result<()> {
     let agent = build_agent(options.release)?;
     let folder = workspace::target().join("demo");
     services::create(&folder)?;
-    let _lock = lock(&folder)?;
     let signals = Signals::hold()?;
     if !options.check {
+        let _lock = lock(&folder)?;
         return raise(None, &programs, &agent, &folder, &signals);
     }
     let mut table = check::Table::new();
-    let outcome = raise(Some(&mut table), &programs, &agent, &folder, &signals).and_then(|()| {
-        check::leftovers::none(&mut table, "the demo leaves nothing behind", std::process::id(), &folder)
-    });
+    let outcome = check_all(&mut table, &programs, &agent, &folder, &signals);
     table.finish();
     outcome
+}
+
+/// A demo that is killed, one that is checked, and what each of them leaves.
+fn check_all(
+    table: &mut check::Table,
+    programs: &PackageRoot,
+    agent: &Path,
+    folder: &Path,
+    signals: &Signals,
+) -> Result<()> {
+    say("a first demo, to be killed");
+    let killed = check::leftovers::kill_a_demo(agent, folder)?;
+    let _lock = lock(folder)?;
+    let session = Session::current()?;
+    check::leftovers::none(table, "what a killed demo left is removed by the next start", killed, folder)?;
+    raise(Some(table), programs, agent, folder, signals)?;
+    drop(session);
+    check::leftovers::none(table, "the demo leaves nothing behind", std::process::id(), folder)
 }
 
 /// Shows, or checks where there is a table. Everything lives in this function's variables and is

@@ -13,6 +13,9 @@ use crate::packages::{self, Package, PackageRoot};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// Size of the page that Nginx sends slowly, over about two seconds.
+pub(crate) const SLOW_BYTES: usize = 500_000;
+
 const PACKAGES: [Package; 5] = [
     Package::new("dnsmasq-base", "the demo's name server", &["dnsmasq"]),
     Package::new("nginx", "the demo's web servers", &["nginx"]),
@@ -71,6 +74,7 @@ impl<'a> Web<'a> {
         }
         let index = include_str!("files/index.html").replace("{host}", server.name);
         write(&folder.join("html/index.html"), &index)?;
+        write(&folder.join("html/slow"), &"slow\n".repeat(SLOW_BYTES / 5))?;
         write(&folder.join("nginx.conf"), include_str!("files/nginx.conf"))?;
         write(&folder.join("app.py"), include_str!("files/app.py"))?;
 

@@ -15,6 +15,8 @@ use super::signals::Signals;
 const REFRESH: Duration = Duration::from_secs(1);
 /// What the demo's own visitor asks for, so that there is something to see.
 const VISITOR_RATE: &str = "20/s";
+/// Printed when everything stands.
+pub(crate) const LAST_HINT: &str = "Ctrl-C ends the demo and removes all of it.";
 /// Cursor to the upper left corner, and all below it cleared.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
@@ -164,7 +166,7 @@ fn hints(demo: &Demo<'_>) -> String {
         inside(demo.network.lb.name(), &metrics),
         format!("  {agent} status --config {config}"),
         format!("  $EDITOR {config} && {agent} reload --config {config}"),
-        "Ctrl-C ends the demo and removes all of it.".to_owned(),
+        LAST_HINT.to_owned(),
     ]
     .join("\n")
 }

@@ -10,6 +10,7 @@ use super::{LIMIT, Table};
 use crate::demo::Demo;
 use crate::demo::browser::{Browser, Load, Transfer};
 use crate::demo::plan::SERVERS;
+use crate::demo::services::SLOW_BYTES;
 use crate::demo::settings::LbSettings;
 use crate::demo::signals::Signals;
 
@@ -17,8 +18,8 @@ use crate::demo::signals::Signals;
 const ENDLESS: &str = "/app?[1-10000000]";
 /// Answers to wait for before and after each event.
 const SOME: usize = 100;
-/// curl 18: the body ended early, and it was noticed.
-const CURL_PARTIAL_FILE: u32 = 18;
+/// curl 18 (HTTP/1.1) and 92 (HTTP/2): the body ended early, and the client noticed.
+const CURL_TRUNCATED: [u32; 2] = [18, 92];
 /// The connect check runs every second; this many of them may be needed on a busy machine.
 const NOTICE: Duration = Duration::from_secs(15);
 
@@ -31,16 +32,11 @@ pub(super) fn check(table: &mut Table, demo: &mut Demo<'_>, signals: &Signals) -
     outcome?;
     signals.check()?;
     table.row("no request was lost while Nginx of web1 was killed and came back", || {
-        let truncated =
-            transfers.iter().filter(|transfer| transfer.report.exitcode == CURL_PARTIAL_FILE).count();
-        let whole: Vec<_> = transfers
-            .iter()
-            .filter(|transfer| transfer.report.exitcode != CURL_PARTIAL_FILE)
-            .cloned()
-            .collect();
+        let (truncated, whole): (Vec<_>, Vec<_>) = transfers.into_iter().partition(is_truncated);
         let hosts = by_host(&whole)?;
-        Ok(format!("{hosts:?}, visibly truncated {truncated}"))
+        Ok(format!("{hosts:?}, visibly truncated {}", truncated.len()))
     })?;
+    table.row("a response that had begun ends visibly truncated, never as complete", || truncation(demo))?;
     standby(table, demo)
 }
 
@@ -92,6 +88,42 @@ fn backend_up(demo: &Demo<'_>, backend: &str, up: u64) -> Result<()> {
             metrics.count("foobar_backend_up", &[("backend", backend)]) == up
         })
         .map(drop)
+}
+
+/// The response had begun, and its end is missing.
+fn is_truncated(transfer: &Transfer) -> bool {
+    transfer.report.status == 200 && CURL_TRUNCATED.contains(&transfer.report.exitcode)
+}
+
+/// Two slow responses of each server, over HTTP/1.1 and HTTP/2; then one server dies.
+fn truncation(demo: &mut Demo<'_>) -> Result<String> {
+    let url = Browser::https("/slow");
+    let mut loads = Vec::new();
+    for (n, version) in ["--http1.1", "--http1.1", "--http2", "--http2"].into_iter().enumerate() {
+        let load = demo.browser.start(&format!("slow-{n}"), &[version, &url])?;
+        // One after the other, so that both versions go to both servers.
+        wait::until("a slow response begins", LIMIT, || Ok(load.has_begun().then_some(())))?;
+        loads.push(load);
+    }
+    demo.webs[0].kill_nginx()?;
+    let mut seen = Vec::new();
+    for load in loads {
+        let transfer = load.finish()?.pop().context("curl said nothing")?;
+        let [whole, truncated] = [transfer.body.len() == SLOW_BYTES, is_truncated(&transfer)];
+        let report = &transfer.report;
+        ensure!(
+            whole != truncated && whole == (report.exitcode == 0),
+            "{} bytes: {report:?}",
+            transfer.body.len()
+        );
+        seen.push((report.http_version.clone(), truncated));
+    }
+    demo.webs[0].start_nginx()?;
+    backend_up(demo, SERVERS[0].name, 1)?;
+    seen.sort();
+    let expected = [("1.1", false), ("1.1", true), ("2", false), ("2", true)];
+    ensure!(seen.iter().map(|(version, cut)| (version.as_str(), *cut)).eq(expected), "{seen:?}");
+    Ok("of each version one whole, one truncated".to_owned())
 }
 
 /// Active-passive: the second server takes traffic only while the first is down.

@@ -1,17 +1,34 @@
-//! What a demo leaves on the machine: nothing.
+//! What a demo leaves on the machine: nothing, also where it was killed and started again.
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use foobar_tests::wait;
+use foobar_tests::{Process, wait};
 
 use super::Table;
+use crate::demo::view;
 
 /// The kernel takes links away some time after their namespace.
 const LIMIT: Duration = Duration::from_secs(10);
+/// From nothing to the view.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// Runs a whole demo and kills it when all of it stands. Returns its process id.
+pub(in crate::demo) fn kill_a_demo(agent: &Path, folder: &Path) -> Result<u32> {
+    let mut command = Command::new(std::env::current_exe().context("cannot tell which program this is")?);
+    command.arg("demo").env("FOOBAR_AGENT", agent).stdin(Stdio::null());
+    let mut demo = Process::spawn_here("a demo", command, &folder.join("killed.log"))?;
+    wait::until("a demo shows its view", START_LIMIT, || {
+        demo.expect_running()?;
+        Ok(demo.output().contains(view::LAST_HINT).then_some(()))
+    })?;
+    let process = demo.id();
+    demo.kill()?;
+    Ok(process)
+}
 
 /// One row: nothing of the process with this id, which has ended its demo, is left.
 pub(in crate::demo) fn none(table: &mut Table, claim: &str, process: u32, folder: &Path) -> Result<()> {

@@ -82,5 +82,10 @@ fn native(agent: &Agent<'_>, metrics: &Metrics, interfaces: &[&str]) -> Result<S
         let mode = found.filter(|found| found["name"] == *interface).map(|found| &found["mode"]).next();
         ensure!(mode.is_some_and(|mode| mode == "native"), "`status --json` says of {interface}: {status}");
     }
+    let log = agent.output();
+    for interface in interfaces {
+        let said = log.lines().any(|line| line.contains(interface) && line.contains("native"));
+        ensure!(said, "the log does not say that {interface} is attached natively:\n{log}");
+    }
     Ok(interfaces.join(", "))
 }
