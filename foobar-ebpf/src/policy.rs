@@ -4,7 +4,7 @@
 
 use crate::abi::image::{ANY, Entry, Leaf, needs};
 use crate::abi::{Settings, setting};
-use crate::packet::{Packet, Parsed, Transport};
+use crate::packet::{Packet, Parsed, Status, Transport, TransportKind};
 use crate::verdict::{Reason, Verdict};
 
 /// A ruleset as the walk reads it.
@@ -25,14 +25,25 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
-    /// Slot of the deciding rule, the policy's included.
-    pub rule: Option<u32>,
+    /// Slot of the deciding rule, or [`NO_RULE`]: an `Option` would be half undefined, see
+    /// [`crate::packet::Parsed`].
+    slot: u32,
 }
 
+/// [`Judgement::slot`] where no rule decided.
+const NO_RULE: u32 = u32::MAX;
+
 impl Judgement {
+    /// Decided before the rules were asked.
     #[inline(always)]
-    const fn without_rule(verdict: Verdict, reason: Reason) -> Self {
-        Self { verdict, reason, rule: None }
+    pub const fn without_rule(verdict: Verdict, reason: Reason) -> Self {
+        Self { verdict, reason, slot: NO_RULE }
+    }
+
+    /// Slot of the deciding rule, the policy's included.
+    #[inline(always)]
+    pub const fn rule(&self) -> Option<u32> {
+        if self.slot == NO_RULE { None } else { Some(self.slot) }
     }
 }
 
@@ -43,50 +54,49 @@ const UDP: u8 = 17;
 #[inline(always)]
 pub fn judge<I: Image>(parsed: &Parsed, interface: u32, settings: &Settings, image: &I) -> Judgement {
     let judging = settings.flags & setting::JUDGE != 0;
-    match parsed {
-        Parsed::Foreign => Judgement::without_rule(Verdict::Allow, Reason::Foreign),
-        Parsed::Malformed(reason) => {
+    match parsed.status {
+        Status::Foreign => Judgement::without_rule(Verdict::Allow, Reason::Foreign),
+        Status::Malformed(reason) => {
             // A host without a ruleset judges nothing, not even this.
             let verdict = if judging { Verdict::Drop } else { Verdict::Allow };
-            Judgement::without_rule(verdict, *reason)
+            Judgement::without_rule(verdict, reason)
         }
-        Parsed::Packet(_) if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
-        Parsed::Packet(packet) if is_essential(packet, settings.flags) => {
+        Status::Packet if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
+        Status::Packet if is_essential(&parsed.packet, settings.flags) => {
             Judgement::without_rule(Verdict::Allow, Reason::Essential)
         }
-        Parsed::Packet(packet) => by_rules(packet, interface, image),
+        Status::Packet => by_rules(&parsed.packet, interface, image),
     }
 }
 
 /// What a host with a default of drop cannot live without.
 #[inline(always)]
 fn is_essential(packet: &Packet, flags: u32) -> bool {
-    match packet.transport {
-        Transport::Icmp { kind, quotes_destination, .. } => {
+    let transport = &packet.transport;
+    match transport.kind {
+        TransportKind::Icmp => {
             let discovery = flags & setting::NEIGHBOUR_DISCOVERY != 0
                 && packet.protocol == ICMPV6
-                && matches!(kind, 133..=136)
+                && matches!(transport.icmp_kind, 133..=136)
                 // RFC 4861 §6.1, §7.1: anything else came through a router.
                 && packet.hop_limit == 255;
             let listener = flags & setting::MULTICAST_LISTENER != 0
                 && packet.protocol == ICMPV6
                 // RFC 2710, RFC 3810: query, reports of both versions, done.
-                && matches!(kind, 130..=132 | 143)
+                && matches!(transport.icmp_kind, 130..=132 | 143)
                 && packet.hop_limit == 1;
-            let error = flags & setting::ICMP_ERRORS != 0 && quotes_destination;
+            let error = flags & setting::ICMP_ERRORS != 0 && transport.quotes_destination;
             discovery || listener || error
         }
-        Transport::Ports { source, destination } => {
+        TransportKind::Ports => {
             // RFC 2131 §4.1 (IPv4), RFC 8415 §7.2 (IPv6): server to client.
+            let (server, client) = if packet.is_ipv4() { (67, 68) } else { (547, 546) };
             flags & setting::DHCP != 0
                 && packet.protocol == UDP
-                && if packet.is_ipv4() {
-                    source == 67 && destination == 68
-                } else {
-                    source == 547 && destination == 546
-                }
+                && transport.source_port == server
+                && transport.destination_port == client
         }
-        Transport::Opaque | Transport::Tcp { .. } => false,
+        TransportKind::Opaque | TransportKind::Tcp => false,
     }
 }
 
@@ -114,7 +124,7 @@ fn reached(leaf: &Leaf, reason: Reason) -> Judgement {
         reject if reject == Verdict::Reject as u32 => Verdict::Reject,
         _ => Verdict::Drop,
     };
-    Judgement { verdict, reason, rule: Some(leaf.rule) }
+    Judgement { verdict, reason, slot: leaf.rule }
 }
 
 /// Whether all that the entry asks for holds.
@@ -129,38 +139,27 @@ fn matches(entry: &Entry, packet: &Packet, interface: u32) -> bool {
 
 #[inline(always)]
 fn matches_transport(entry: &Entry, transport: &Transport) -> bool {
-    match *transport {
-        Transport::Opaque => entry.needs == 0,
-        Transport::Ports { source, destination } => {
-            entry.needs & !needs::PORTS == 0 && matches_ports(entry, source, destination)
-        }
-        Transport::Tcp { source, destination, flags, .. } => {
+    match transport.kind {
+        TransportKind::Opaque => entry.needs == 0,
+        TransportKind::Ports => entry.needs & !needs::PORTS == 0 && matches_ports(entry, transport),
+        TransportKind::Tcp => {
             entry.needs & needs::ICMP == 0
-                && flags & entry.tcp_flags_of == entry.tcp_flags_set
-                && matches_ports(entry, source, destination)
+                && transport.tcp_flags & entry.tcp_flags_of == entry.tcp_flags_set
+                && matches_ports(entry, transport)
         }
-        Transport::Icmp { kind, code, .. } => {
+        TransportKind::Icmp => {
             entry.needs & !needs::ICMP == 0
-                && (entry.icmp_kind == ANY || entry.icmp_kind == u16::from(kind))
-                && (entry.icmp_code == ANY || entry.icmp_code == u16::from(code))
+                && (entry.icmp_kind == ANY || entry.icmp_kind == u16::from(transport.icmp_kind))
+                && (entry.icmp_code == ANY || entry.icmp_code == u16::from(transport.icmp_code))
         }
     }
 }
 
 /// Entries that do not ask for ports hold the full ranges, so that no flag is tested here.
 #[inline(always)]
-fn matches_ports(entry: &Entry, source: u16, destination: u16) -> bool {
-    entry.port_first <= destination
-        && destination <= entry.port_last
-        && entry.from_port_first <= source
-        && source <= entry.from_port_last
-}
-
-impl Packet {
-    /// Whether the packet is IPv4.
-    #[inline(always)]
-    pub const fn is_ipv4(&self) -> bool {
-        // The mapped block holds IPv4 only: an IPv6 packet with such an address is malformed.
-        self.source.high == 0 && self.source.low >> 32 == 0xffff
-    }
+fn matches_ports(entry: &Entry, transport: &Transport) -> bool {
+    entry.port_first <= transport.destination_port
+        && transport.destination_port <= entry.port_last
+        && entry.from_port_first <= transport.source_port
+        && transport.source_port <= entry.from_port_last
 }

@@ -1,8 +1,8 @@
 //! Recognises application messages in a TCP payload, for ports that the configuration
 //! names. Pure; counts nothing itself.
 
-use crate::packet::Transport;
 use crate::packet::reader::PacketReader;
+use crate::packet::{Transport, TransportKind};
 
 /// Whether the segment begins with the request line of an HTTP/1.x request.
 ///
@@ -11,11 +11,10 @@ use crate::packet::reader::PacketReader;
 /// `GET / HTTP/1.1`, has fourteen).
 #[inline(always)]
 pub fn begins_http_request<R: PacketReader + ?Sized>(reader: &R, transport: &Transport) -> bool {
-    let Transport::Tcp { payload_offset, payload_bytes, .. } = *transport else { return false };
-    if payload_bytes < 8 {
+    if transport.kind != TransportKind::Tcp || transport.payload_bytes < 8 {
         return false;
     }
-    match reader.read::<8>(usize::from(payload_offset)) {
+    match reader.read::<8>(usize::from(transport.payload_offset)) {
         Some(octets) => is_method(u64::from_be_bytes(octets)),
         None => false,
     }
@@ -51,12 +50,10 @@ mod tests {
     use super::*;
 
     fn begins(payload: &[u8]) -> bool {
-        let transport = Transport::Tcp {
-            source: 1,
-            destination: 80,
-            flags: 0x18,
-            payload_offset: 0,
+        let transport = Transport {
+            kind: TransportKind::Tcp,
             payload_bytes: u16::try_from(payload.len()).unwrap(),
+            ..Transport::OPAQUE
         };
         begins_http_request(payload, &transport)
     }

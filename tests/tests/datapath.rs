@@ -25,13 +25,9 @@ port = 22
     .unwrap();
     let loaded = foobar_agent::config::load(&path).unwrap();
     let mut numbers = Default::default();
-    let generation = foobar_agent::firewall::compile::compile(
-        1,
-        loaded.config.firewall.ruleset.as_ref(),
-        &[],
-        &mut numbers,
-    )
-    .unwrap();
+    let generation =
+        foobar_agent::firewall::compile::compile(loaded.config.firewall.ruleset.as_ref(), &[], &mut numbers)
+            .unwrap();
     let mut bed = foobar_agent::kernel::offline::Bed::new(&generation).unwrap_or_else(|e| panic!("{e}"));
     println!("verified {}", bed.verified_instructions().unwrap());
     use foobar_tests::frame::*;

@@ -102,7 +102,7 @@ fn privileged_programs() -> Result<Vec<PathBuf>> {
         "test",
         "--quiet",
         "--no-run",
-        "--message-format=json",
+        "--message-format=json-render-diagnostics",
         "--package",
         package,
         "--test",

@@ -1,7 +1,7 @@
 //! The kernel's walk on the host: an image read from its bytes, judged by the same code.
 
 use foobar_ebpf::abi::image::{Entry, Header, Leaf};
-use foobar_ebpf::packet;
+use foobar_ebpf::packet::{self, Scratch};
 use foobar_ebpf::policy::{self, Image, Judgement};
 
 use crate::kernel::Generation;
@@ -28,7 +28,7 @@ impl Walk {
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
-        policy::judge(&packet::parse(frame), interface, &self.settings, self)
+        policy::judge(packet::parse(frame, &mut Scratch::EMPTY), interface, &self.settings, self)
     }
 }
 

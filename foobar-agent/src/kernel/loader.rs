@@ -25,7 +25,7 @@ const SHARED_MAPS: [&str; 5] = [map::GENERATIONS, map::CONTROL, map::INTERFACES,
 const VALUE_SIZE_OFFSET: u64 = 8;
 
 /// How much of the verifier's log an error shows: its end names the reason.
-const LOG_LINES_SHOWN: usize = 12;
+const LOG_LINES_SHOWN: usize = 30;
 
 /// One loaded instance of the object.
 pub(super) struct Instance {

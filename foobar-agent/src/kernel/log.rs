@@ -4,6 +4,7 @@ use std::io;
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
+use foobar_ebpf::verdict::{Reason, Verdict};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -46,7 +47,7 @@ impl log::Log for ToTracing {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let text = record.args();
+        let text = in_words(&record.args().to_string());
         match record.level() {
             log::Level::Error => tracing::error!(target: "datapath", "{text}"),
             log::Level::Warn => tracing::warn!(target: "datapath", "{text}"),
@@ -55,4 +56,36 @@ impl log::Log for ToTracing {
     }
 
     fn flush(&self) {}
+}
+
+/// The datapath writes verdicts and reasons by number.
+fn in_words(text: &str) -> String {
+    let word = |field: &str| {
+        let (key, value) = field.split_once('=')?;
+        let number: u32 = value.parse().ok()?;
+        match key {
+            "verdict" => {
+                Verdict::try_from(number).ok().map(|verdict| format!("verdict={}", verdict.as_str()))
+            }
+            "reason" => Reason::try_from(number).ok().map(|reason| format!("reason={}", reason.as_str())),
+            _ => None,
+        }
+    };
+    let fields: Vec<String> =
+        text.split(' ').map(|field| word(field).unwrap_or_else(|| field.to_owned())).collect();
+    fields.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_verdict_and_reason_become_words() {
+        assert_eq!(
+            in_words("verdict=1 reason=1 source=::ffff:192.0.2.1 protocol=6 rule=-1"),
+            "verdict=drop reason=policy source=::ffff:192.0.2.1 protocol=6 rule=-1"
+        );
+        assert_eq!(in_words("verdict=9 other"), "verdict=9 other");
+    }
 }

@@ -143,8 +143,8 @@ pub enum LogLevel {
     Warn = 2,
     /// Rare events.
     Info = 3,
-    /// A line for every packet.
+    /// Every refused packet, sampled.
     Debug = 4,
-    /// All there is.
+    /// Every packet, sampled.
     Trace = 5,
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use aya::maps::Array;
-use aya::programs::{TestRun, TestRunOptions};
-use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
+use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map, program};
 
 use super::counters;
 use super::error::KernelError;
@@ -71,13 +71,15 @@ impl Bed {
     /// # Errors
     /// When the kernel does not run it: it refuses frames shorter than an Ethernet header.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-        let result = self
-            .instance
-            .judge()?
-            .test_run(options)
-            .map_err(KernelError::bpf("the kernel does not run the frame"))?;
-        Ok(Ran { action: result.return_value, duration: result.duration })
+        test_run(self.instance.judge()?, frame, repeat)
+    }
+
+    /// Runs the program that does nothing instead: what a measurement subtracts.
+    ///
+    /// # Errors
+    /// As for [`Bed::run`].
+    pub fn run_empty(&mut self, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
+        test_run(self.instance.program(program::PASS)?, frame, repeat)
     }
 
     /// What all runs so far came to, by logical interface.
@@ -112,4 +114,10 @@ impl Bed {
         let info = self.instance.judge()?.info().map_err(KernelError::bpf("cannot examine the program"))?;
         info.verified_instruction_count().ok_or(KernelError::Missing("count of verified instructions"))
     }
+}
+
+fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
+    let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+    let result = program.test_run(options).map_err(KernelError::bpf("the kernel does not run the frame"))?;
+    Ok(Ran { action: result.return_value, duration: result.duration })
 }

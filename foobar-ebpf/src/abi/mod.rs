@@ -20,6 +20,8 @@ pub mod program {
     pub const ROOT: &str = "foobar_root";
     /// XDP: judges by one image; one instance a generation.
     pub const GENERATION: &str = "foobar_judge";
+    /// XDP: does nothing; what a benchmark subtracts.
+    pub const PASS: &str = "foobar_pass";
 }
 
 /// Names of the maps in the object. Those that outlive a generation are pinned under these names.
@@ -61,6 +63,9 @@ pub mod control {
     /// How many words there are.
     pub const WORDS: u32 = 2;
 }
+
+/// Lines of diagnostics that one CPU writes in a second at most.
+pub const LOG_LINES_PER_SECOND: u64 = 50;
 
 /// Packets and bytes (from the Ethernet header on, without FCS) on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
     OUTCOME_ENTRIES, SERVICES_MAX, Settings, control,
 };
+use foobar_ebpf::packet::Scratch;
 use foobar_ebpf::policy::Image;
 
 #[map]
@@ -33,6 +34,13 @@ pub(super) static RULES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1,
 
 #[map]
 pub(super) static SERVICES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(SERVICES_MAX as u32, 0);
+
+/// The second of the boot clock in which this CPU last wrote a line, and its lines since.
+#[map]
+static LOG_BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 #[unsafe(no_mangle)]
 pub(super) static SETTINGS: Global<Settings> = Global::new(Settings::COUNT_ONLY);
@@ -67,6 +75,28 @@ pub(super) fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
             (*counter).bytes += bytes;
         }
     }
+}
+
+/// Memory of this CPU for the packet that it judges.
+#[inline(always)]
+pub(super) fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: the map gave a valid, aligned pointer to this CPU's own value, and no other
+    // packet is judged on this CPU until this one is done. Zeroes, which it begins with, are a
+    // value, and the parser writes before it reads.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}
+
+/// Whether this CPU may write one more line in this second.
+#[inline(always)]
+pub(super) fn take_log_line(second: u64, most: u64) -> bool {
+    let Some(budget) = LOG_BUDGET.get_ptr_mut(0) else { return false };
+    // SAFETY: the map gave a valid, aligned pointer to this CPU's own value.
+    let [since, lines] = unsafe { &mut *budget };
+    if *since != second {
+        (*since, *lines) = (second, 0);
+    }
+    *lines += 1;
+    *lines <= most
 }
 
 /// The image of this generation, read where it lies in the map.

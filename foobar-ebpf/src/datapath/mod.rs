@@ -6,20 +6,21 @@
 
 mod exit;
 mod maps;
+mod trace;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control};
+use foobar_ebpf::packet;
 use foobar_ebpf::packet::reader::AddressReader;
-use foobar_ebpf::packet::{self, Parsed};
 use foobar_ebpf::policy::{self, Judgement};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
 /// What is attached. It never changes: a ruleset is switched by the slot that it enters.
 #[xdp(frags)]
-pub fn foobar_root(ctx: XdpContext) -> u32 {
+fn foobar_root(ctx: XdpContext) -> u32 {
     let deadline_ns = maps::control(control::CONFIRM_DEADLINE_NS);
     // SAFETY: the helper has no preconditions.
     if deadline_ns != 0 && unsafe { bpf_ktime_get_boot_ns() } >= deadline_ns {
@@ -27,7 +28,7 @@ pub fn foobar_root(ctx: XdpContext) -> u32 {
     }
     enter(&ctx, GENERATION_ACTIVE);
     // No generation is loaded: the agent has attached and not yet applied.
-    let unarmed = Judgement { verdict: Verdict::Allow, reason: Reason::Unarmed, rule: None };
+    let unarmed = Judgement::without_rule(Verdict::Allow, Reason::Unarmed);
     exit::count(maps::interface(ctx.ingress_ifindex() as u32), &unarmed, length_bytes(&ctx));
     xdp_action::XDP_PASS
 }
@@ -41,19 +42,29 @@ fn enter(ctx: &XdpContext, slot: u32) {
 
 /// Judges a packet by this generation's image.
 #[xdp(frags)]
-pub fn foobar_judge(ctx: XdpContext) -> u32 {
+fn foobar_judge(ctx: XdpContext) -> u32 {
     let settings = maps::SETTINGS.load();
     let length_bytes = length_bytes(&ctx);
     // SAFETY: the verifier checks each read against `data_end`; the context outlives the reader.
     let reader = unsafe { AddressReader::new(ctx.data(), ctx.data_end(), length_bytes as usize) };
     let interface = maps::interface(ctx.ingress_ifindex() as u32);
-    let parsed = packet::parse(&reader);
-    let judgement = policy::judge(&parsed, interface, &settings, &maps::MapImage::new(settings.image_bytes));
-    if let (Verdict::Allow, Parsed::Packet(packet)) = (judgement.verdict, &parsed) {
-        exit::count_services(&reader, packet, &settings);
+    let Some(scratch) = maps::scratch() else {
+        // Never: the map has the entry that is asked for.
+        return xdp_action::XDP_ABORTED;
+    };
+    let parsed = packet::parse(&reader, scratch);
+    let judgement = policy::judge(parsed, interface, &settings, &maps::MapImage::new(settings.image_bytes));
+    if judgement.verdict == Verdict::Allow {
+        exit::count_services(&reader, &parsed.packet, &settings);
     }
-    exit::trace(&ctx, &parsed, &judgement);
+    trace::packet(&ctx, parsed, &judgement);
     exit::count(interface, &judgement, length_bytes)
+}
+
+/// The least that an XDP program can do: what a benchmark subtracts. Never attached.
+#[xdp(frags)]
+fn foobar_pass(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
 }
 
 /// Bytes of the whole packet, fragments included.

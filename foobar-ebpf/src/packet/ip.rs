@@ -4,13 +4,14 @@ use super::reader::PacketReader;
 use super::{Address, read_u16};
 use crate::verdict::Reason;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     Ipv4,
     Ipv6,
 }
 
 /// What the network layer says, up to where the transport header starts.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) family: Family,
     pub(super) source: Address,
@@ -24,6 +25,21 @@ pub(super) struct Header {
     /// Where this fragment's data belongs in its datagram; 0 for a first or only fragment.
     pub(super) fragment_offset_bytes: u16,
     pub(super) more_fragments: bool,
+}
+
+impl Header {
+    /// Before the first packet.
+    pub(super) const NONE: Self = Self {
+        family: Family::Ipv4,
+        source: Address::UNSPECIFIED,
+        destination: Address::UNSPECIFIED,
+        protocol: 0,
+        hop_limit: 0,
+        transport_offset: 0,
+        end_offset: 0,
+        fragment_offset_bytes: 0,
+        more_fragments: false,
+    };
 }
 
 /// Protocol numbers (IANA) that carry another header behind them.
@@ -61,7 +77,7 @@ pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
     // Flags (3 bits: reserved, DF, MF) and offset in units of 8 octets (13 bits).
     let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
-    let mut parsed = Header {
+    Ok(Header {
         family: Family::Ipv4,
         source: ipv4_address([s0, s1, s2, s3]),
         destination: ipv4_address([d0, d1, d2, d3]),
@@ -71,16 +87,7 @@ pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
         end_offset: offset + total_bytes,
         fragment_offset_bytes: (fragment & 0x1fff) << 3,
         more_fragments: fragment & 0x2000 != 0,
-    };
-    if parsed.fragment_offset_bytes == 0 {
-        if protocol == extension::AUTHENTICATION {
-            skip_extensions(reader, &mut parsed)?;
-        }
-        Ok(parsed)
-    } else {
-        check_later_fragment(&parsed)?;
-        Ok(parsed)
-    }
+    })
 }
 
 #[inline(always)]
@@ -101,7 +108,7 @@ pub(super) fn parse_ipv6<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
     if source.is_ipv4_mapped() || destination.is_ipv4_mapped() {
         return Err(Reason::MalformedMappedAddress);
     }
-    let mut parsed = Header {
+    Ok(Header {
         family: Family::Ipv6,
         source,
         destination,
@@ -111,12 +118,16 @@ pub(super) fn parse_ipv6<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
         end_offset,
         fragment_offset_bytes: 0,
         more_fragments: false,
-    };
-    skip_extensions(reader, &mut parsed)?;
-    if parsed.fragment_offset_bytes != 0 {
-        check_later_fragment(&parsed)?;
+    })
+}
+
+/// Goes on to where the transport header starts, or finds that this is a later fragment.
+#[inline(always)]
+pub(super) fn finish<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) -> Result<(), Reason> {
+    if header.fragment_offset_bytes == 0 && is_extension(header.family, header.protocol) {
+        skip_extensions(reader, header)?;
     }
-    Ok(parsed)
+    if header.fragment_offset_bytes == 0 { Ok(()) } else { check_later_fragment(header) }
 }
 
 /// Moves past extension headers until something that is none, or a later fragment.
@@ -151,6 +162,7 @@ fn skip_extensions<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) ->
             return Err(cut_off(header));
         }
         header.protocol = next_header;
+        reader.forget();
         if header.fragment_offset_bytes != 0 {
             return Ok(());
         }
@@ -194,8 +206,12 @@ fn check_later_fragment(header: &Header) -> Result<(), Reason> {
 impl Address {
     const MAPPED: u64 = 0xffff;
 
+    /// `::`
+    pub const UNSPECIFIED: Self = Self { high: 0, low: 0 };
+
+    /// Whether it is an IPv4 address in its place in the IPv6 space.
     #[inline(always)]
-    const fn is_ipv4_mapped(self) -> bool {
+    pub const fn is_ipv4_mapped(self) -> bool {
         self.high == 0 && self.low >> 32 == Self::MAPPED
     }
 }

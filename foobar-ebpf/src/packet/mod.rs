@@ -11,14 +11,25 @@ pub mod reader;
 mod transport;
 
 use crate::verdict::Reason;
-use ip::Family;
 use reader::PacketReader;
 
 /// What a frame turned out to be.
+///
+/// Flat and whole on every path, like all that the parser hands on: the unused part of an enum
+/// is undefined, and the verifier refuses a program that copies what was never written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parsed {
+pub struct Parsed {
+    /// Which of the three outcomes.
+    pub status: Status,
+    /// The packet; [`Packet::NONE`] unless there is one.
+    pub packet: Packet,
+}
+
+/// The three outcomes of parsing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
     /// IPv4 or IPv6, whole enough to be judged.
-    Packet(Packet),
+    Packet,
     /// Not IP: ARP, LLDP, LLC and the like.
     Foreign,
     /// Contradicts itself or ends too early; the reason names where.
@@ -46,46 +57,80 @@ pub struct Packet {
     pub protocol: u8,
     /// IPv4's TTL or IPv6's hop limit.
     pub hop_limit: u8,
-    /// What is known beyond the protocol's number.
-    pub transport: Transport,
     /// A fragment that is not the first of its datagram: it has no transport header.
     pub later_fragment: bool,
+    /// What is known beyond the protocol's number.
+    pub transport: Transport,
 }
 
-/// The fields of the transport header that rules can ask for.
+/// The fields of the transport header that rules can ask for. What the kind does not have is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// Nothing: another protocol, or a later fragment.
+pub struct Transport {
+    /// Which fields there are.
+    pub kind: TransportKind,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub destination_port: u16,
+    /// Octet 13 of a TCP header: CWR ECE URG ACK PSH RST SYN FIN.
+    pub tcp_flags: u8,
+    /// ICMP type.
+    pub icmp_kind: u8,
+    /// ICMP code.
+    pub icmp_code: u8,
+    /// An ICMP error about a packet whose source is this packet's destination.
+    pub quotes_destination: bool,
+    /// Offset of a TCP payload from the start of the frame, in bytes.
+    pub payload_offset: u16,
+    /// Length of a TCP payload by the IP header, in bytes.
+    pub payload_bytes: u16,
+}
+
+/// Which fields of [`Transport`] there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransportKind {
+    /// None: another protocol, or a later fragment.
     Opaque,
-    /// UDP, UDP-Lite, SCTP or DCCP.
-    Ports {
-        /// Source port.
-        source: u16,
-        /// Destination port.
-        destination: u16,
-    },
-    /// TCP.
-    Tcp {
-        /// Source port.
-        source: u16,
-        /// Destination port.
-        destination: u16,
-        /// Octet 13 of the header: CWR ECE URG ACK PSH RST SYN FIN.
-        flags: u8,
-        /// Offset of the payload from the start of the frame, in bytes.
-        payload_offset: u16,
-        /// Length of the payload by the IP header, in bytes.
-        payload_bytes: u16,
-    },
-    /// ICMP in IPv4 or ICMPv6 in IPv6.
-    Icmp {
-        /// Type.
-        kind: u8,
-        /// Code.
-        code: u8,
-        /// An error about a packet whose source is this packet's destination.
-        quotes_destination: bool,
-    },
+    /// Ports: UDP, UDP-Lite, SCTP, DCCP.
+    Ports,
+    /// Ports, flags and payload: TCP.
+    Tcp,
+    /// Type and code: ICMP in IPv4, ICMPv6 in IPv6.
+    Icmp,
+}
+
+impl Transport {
+    /// Nothing is known.
+    pub const OPAQUE: Self = Self {
+        kind: TransportKind::Opaque,
+        source_port: 0,
+        destination_port: 0,
+        tcp_flags: 0,
+        icmp_kind: 0,
+        icmp_code: 0,
+        quotes_destination: false,
+        payload_offset: 0,
+        payload_bytes: 0,
+    };
+}
+
+impl Packet {
+    /// In the place of a packet where there is none.
+    pub const NONE: Self = Self {
+        source: Address::UNSPECIFIED,
+        destination: Address::UNSPECIFIED,
+        protocol: 0,
+        hop_limit: 0,
+        later_fragment: false,
+        transport: Transport::OPAQUE,
+    };
+
+    /// Whether the packet is IPv4.
+    #[inline(always)]
+    pub const fn is_ipv4(&self) -> bool {
+        // The mapped block holds IPv4 only: an IPv6 packet with such an address is malformed.
+        self.source.is_ipv4_mapped()
+    }
 }
 
 /// Octet counts and `EtherType`s of the link layer (IEEE 802.3, 802.1Q, 802.1ad).
@@ -102,19 +147,38 @@ mod ethernet {
     }
 }
 
+/// Where the parser puts down what it has read. In the kernel it lies in a map, see
+/// [`PacketReader::forget`].
+#[derive(Clone, Copy, Debug)]
+pub struct Scratch {
+    header: ip::Header,
+    parsed: Parsed,
+}
+
+impl Scratch {
+    /// Before the first packet.
+    pub const EMPTY: Self =
+        Self { header: ip::Header::NONE, parsed: Parsed { status: Status::Foreign, packet: Packet::NONE } };
+}
+
 /// Reads an Ethernet frame.
 #[inline(always)]
-pub fn parse<R: PacketReader + ?Sized>(reader: &R) -> Parsed {
-    match parse_frame(reader) {
-        Ok(Some(packet)) => Parsed::Packet(packet),
-        Ok(None) => Parsed::Foreign,
-        Err(reason) => Parsed::Malformed(reason),
-    }
+pub fn parse<'s, R: PacketReader + ?Sized>(reader: &R, scratch: &'s mut Scratch) -> &'s Parsed {
+    scratch.parsed = match parse_frame(reader, &mut scratch.header) {
+        Ok(Some(packet)) => Parsed { status: Status::Packet, packet },
+        Ok(None) => Parsed { status: Status::Foreign, packet: Packet::NONE },
+        Err(reason) => Parsed { status: Status::Malformed(reason), packet: Packet::NONE },
+    };
+    reader.forget();
+    &scratch.parsed
 }
 
 /// `Ok(None)` is a foreign frame.
 #[inline(always)]
-fn parse_frame<R: PacketReader + ?Sized>(reader: &R) -> Result<Option<Packet>, Reason> {
+fn parse_frame<R: PacketReader + ?Sized>(
+    reader: &R,
+    header: &mut ip::Header,
+) -> Result<Option<Packet>, Reason> {
     if reader.length_bytes() < ethernet::HEADER_BYTES {
         return Err(Reason::MalformedEthernet);
     }
@@ -127,24 +191,21 @@ fn parse_frame<R: PacketReader + ?Sized>(reader: &R) -> Result<Option<Packet>, R
         ethertype = read_u16(reader, offset + 2).ok_or(Reason::MalformedEthernet)?;
         offset += ethernet::TAG_BYTES;
     }
-    let family = match ethertype {
-        ethernet::IPV4 => Family::Ipv4,
-        ethernet::IPV6 => Family::Ipv6,
+    *header = match ethertype {
+        ethernet::IPV4 => ip::parse_ipv4(reader, offset)?,
+        ethernet::IPV6 => ip::parse_ipv6(reader, offset)?,
         tag if ethernet::is_tag(tag) => return Err(Reason::MalformedVlan),
         _ => return Ok(None),
     };
-    let header = match family {
-        Family::Ipv4 => ip::parse_ipv4(reader, offset)?,
-        Family::Ipv6 => ip::parse_ipv6(reader, offset)?,
-    };
-    let transport = transport::parse(reader, &header)?;
+    reader.forget();
+    ip::finish(reader, header)?;
     Ok(Some(Packet {
         source: header.source,
         destination: header.destination,
         protocol: header.protocol,
         hop_limit: header.hop_limit,
-        transport,
         later_fragment: header.fragment_offset_bytes != 0,
+        transport: transport::parse(reader, header)?,
     }))
 }
 

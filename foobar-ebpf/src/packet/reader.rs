@@ -1,6 +1,8 @@
 //! Reading bytes of a packet at an offset, the same way from a slice (host), from an XDP
 //! frame and from a socket buffer (kernel). Knows no protocol.
 
+use core::sync::atomic::{Ordering, compiler_fence};
+
 /// A packet as bytes that can be read at any offset.
 ///
 /// Whoever implements it for the kernel must make each read verifiable by itself: the
@@ -8,6 +10,14 @@
 pub trait PacketReader {
     /// The `N` bytes from `offset` on, or `None` where the packet has not that many.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Makes the caller read back from memory what it has written there.
+    ///
+    /// The verifier follows every path through the parser with all that it learnt on it, and
+    /// would follow what comes after once for each of them. Of what it reads from a map it
+    /// knows nothing, so all paths become one. Costs nothing on the host.
+    #[inline(always)]
+    fn forget(&self) {}
 
     /// Length of the packet in bytes from the Ethernet header on, also of parts that
     /// [`read`](Self::read) cannot reach (XDP fragments).
@@ -26,6 +36,10 @@ impl PacketReader for [u8] {
         self.len()
     }
 }
+
+/// No header starts behind it: two tags, an IPv6 header and eight extension headers of 2,048
+/// bytes at most end well before. The verifier wants a bound on what is added to an address.
+const OFFSET_MAX: usize = 0x7fff;
 
 /// A packet between two addresses, as an XDP program gets it: `data` and `data_end`.
 ///
@@ -51,12 +65,18 @@ impl PacketReader for AddressReader {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let first = self.start + offset;
-        if first + N > self.end {
+        if offset > OFFSET_MAX || first + N > self.end {
             return None;
         }
         // SAFETY: `first..first + N` lies before `end`, and `offset` is not negative, so it lies
         // in what `new` was promised to be readable. A packet gives no alignment.
         Some(unsafe { (first as *const [u8; N]).read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn forget(&self) {
+        // Memory behind a pointer that came from outside must be written before and read after.
+        compiler_fence(Ordering::SeqCst);
     }
 
     #[inline(always)]

@@ -1,9 +1,9 @@
 //! TCP (RFC 9293), UDP (RFC 768), SCTP (RFC 9260), DCCP (RFC 4340), ICMP (RFC 792, 4443):
 //! the fields that rules can ask for, and the checks that make them trustworthy.
 
-use super::Transport;
 use super::ip::{self, Family, Header};
 use super::reader::PacketReader;
+use super::{Transport, TransportKind};
 use crate::verdict::Reason;
 
 /// Protocol numbers (IANA).
@@ -26,7 +26,7 @@ const DCCP_HEADER_BYTES: usize = 12;
 #[inline(always)]
 pub(super) fn parse<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Transport, Reason> {
     if header.fragment_offset_bytes != 0 {
-        return Ok(Transport::Opaque);
+        return Ok(Transport::OPAQUE);
     }
     match (header.protocol, header.family) {
         (protocol::TCP, _) => parse_tcp(reader, header),
@@ -35,7 +35,7 @@ pub(super) fn parse<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Re
         (protocol::SCTP, _) => ports(reader, header, SCTP_HEADER_BYTES, Reason::MalformedSctp),
         (protocol::DCCP, _) => ports(reader, header, DCCP_HEADER_BYTES, Reason::MalformedDccp),
         (protocol::ICMP, Family::Ipv4) | (protocol::ICMPV6, Family::Ipv6) => parse_icmp(reader, header),
-        _ => Ok(Transport::Opaque),
+        _ => Ok(Transport::OPAQUE),
     }
 }
 
@@ -63,7 +63,12 @@ fn ports<R: PacketReader + ?Sized>(
     reason: Reason,
 ) -> Result<Transport, Reason> {
     let [s0, s1, d0, d1, ..] = start(reader, header, header_bytes, reason)?;
-    Ok(Transport::Ports { source: u16::from_be_bytes([s0, s1]), destination: u16::from_be_bytes([d0, d1]) })
+    Ok(Transport {
+        kind: TransportKind::Ports,
+        source_port: u16::from_be_bytes([s0, s1]),
+        destination_port: u16::from_be_bytes([d0, d1]),
+        ..Transport::OPAQUE
+    })
 }
 
 #[inline(always)]
@@ -76,7 +81,12 @@ fn parse_udp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Tr
     if length_bytes < UDP_HEADER_BYTES || beyond {
         return Err(Reason::MalformedUdp);
     }
-    Ok(Transport::Ports { source: u16::from_be_bytes([s0, s1]), destination: u16::from_be_bytes([d0, d1]) })
+    Ok(Transport {
+        kind: TransportKind::Ports,
+        source_port: u16::from_be_bytes([s0, s1]),
+        destination_port: u16::from_be_bytes([d0, d1]),
+        ..Transport::OPAQUE
+    })
 }
 
 #[inline(always)]
@@ -93,12 +103,14 @@ fn parse_tcp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Tr
         return Err(if header.more_fragments { Reason::MalformedFragment } else { Reason::MalformedTcp });
     }
     #[expect(clippy::cast_possible_truncation, reason = "a frame's headers and an IP length fit 16 bits")]
-    Ok(Transport::Tcp {
-        source: u16::from_be_bytes([s0, s1]),
-        destination: u16::from_be_bytes([d0, d1]),
-        flags,
+    Ok(Transport {
+        kind: TransportKind::Tcp,
+        source_port: u16::from_be_bytes([s0, s1]),
+        destination_port: u16::from_be_bytes([d0, d1]),
+        tcp_flags: flags,
         payload_offset: payload_offset as u16,
         payload_bytes: (header.end_offset - payload_offset) as u16,
+        ..Transport::OPAQUE
     })
 }
 
@@ -114,5 +126,11 @@ fn parse_icmp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<T
     let quotes_destination = is_error
         && ip::quoted_source(reader, header, header.transport_offset + ICMP_HEADER_BYTES)
             == Some(header.destination);
-    Ok(Transport::Icmp { kind, code, quotes_destination })
+    Ok(Transport {
+        kind: TransportKind::Icmp,
+        icmp_kind: kind,
+        icmp_code: code,
+        quotes_destination,
+        ..Transport::OPAQUE
+    })
 }

@@ -63,6 +63,7 @@ fn measure(
     volume: &Volume,
     load_core: usize,
 ) -> Result<Report> {
+    // First made, last dropped: what it cleans up is in use until the programs below have ended.
     let setting = Setting::create(folder, [free_address()?, free_address()?])?;
     let mut backends = Vec::new();
     for (index, address) in setting.backends.iter().enumerate() {

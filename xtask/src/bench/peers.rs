@@ -24,6 +24,18 @@ pub(super) struct Setting {
     key: PathBuf,
     /// Both in one file, as HAProxy wants it.
     bundle: PathBuf,
+    /// Where the agent pins its maps, which outlive it by design.
+    pins: PathBuf,
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        if self.pins.is_dir()
+            && let Err(error) = fs::remove_dir_all(&self.pins)
+        {
+            eprintln!("cannot remove {}: {error}", self.pins.display());
+        }
+    }
 }
 
 impl Setting {
@@ -37,6 +49,7 @@ impl Setting {
             certificate: folder.join("certificate.pem"),
             key: folder.join("key.pem"),
             bundle: folder.join("bundle.pem"),
+            pins: PathBuf::from(format!("/sys/fs/bpf/foobar-bench-{}", std::process::id())),
             folder,
             backends,
         };
@@ -134,7 +147,7 @@ impl Setting {
 name = "bench"
 run_dir = "{folder}/run"
 state_dir = "{folder}/state"
-pin_dir = "/sys/fs/bpf/foobar-bench-{process}"
+pin_dir = "{pins}"
 
 [balancer]
 https = ["{listen}"]
@@ -163,7 +176,7 @@ listen = ["{metrics}"]
 "#,
             self.certificate.display(),
             self.key.display(),
-            process = std::process::id(),
+            pins = self.pins.display(),
         );
         let path = self.folder.join("foobar.toml");
         write(&path, &text)?;
