@@ -3,7 +3,7 @@
 //! host run the same walk.
 
 use crate::abi::image::{ANY, Entry, Leaf, needs};
-use crate::abi::{Settings, setting};
+use crate::abi::setting;
 use crate::packet::{Packet, Parsed, Status, Transport, TransportKind};
 use crate::verdict::{Reason, Verdict};
 
@@ -50,10 +50,10 @@ impl Judgement {
 const ICMPV6: u8 = 58;
 const UDP: u8 = 17;
 
-/// Judges one frame that arrived on a logical interface.
+/// Judges one frame that arrived on a logical interface; `flags` are those of [`setting`].
 #[inline(always)]
-pub fn judge<I: Image>(parsed: &Parsed, interface: u32, settings: &Settings, image: &I) -> Judgement {
-    let judging = settings.flags & setting::JUDGE != 0;
+pub fn judge<I: Image>(parsed: &Parsed, interface: u32, flags: u32, image: &I) -> Judgement {
+    let judging = flags & setting::JUDGE != 0;
     match parsed.status {
         Status::Foreign => Judgement::without_rule(Verdict::Allow, Reason::Foreign),
         Status::Malformed(reason) => {
@@ -62,7 +62,7 @@ pub fn judge<I: Image>(parsed: &Parsed, interface: u32, settings: &Settings, ima
             Judgement::without_rule(verdict, reason)
         }
         Status::Packet if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
-        Status::Packet if is_essential(&parsed.packet, settings.flags) => {
+        Status::Packet if is_essential(&parsed.packet, flags) => {
             Judgement::without_rule(Verdict::Allow, Reason::Essential)
         }
         Status::Packet => by_rules(&parsed.packet, interface, image),

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 
 use foobar_ebpf::abi::image::{self, ANY, Entry, Header, Leaf, NO_LOG, NO_RATE, needs};
-use foobar_ebpf::abi::{DATAPATH_VERSION, SERVICES_MAX, ServicePort, Settings, service_protocol, setting};
+use foobar_ebpf::abi::{DATAPATH_VERSION, SERVICES_MAX, ServicePort, service_protocol, setting};
 use foobar_ebpf::verdict::Verdict;
 use thiserror::Error;
 
@@ -56,29 +56,27 @@ pub fn compile(
     if services.len() > SERVICES_MAX {
         return Err(CompileError::TooManyServices(services.len()));
     }
-    let mut settings = Settings::COUNT_ONLY;
-    settings.service_count = u32::try_from(services.len()).unwrap_or(u32::MAX);
-    for (slot, service) in settings.services.iter_mut().zip(services) {
-        let protocol = match service.protocol {
-            ServiceProtocol::Http => service_protocol::HTTP,
-        };
-        *slot = ServicePort { port: service.port, protocol };
-    }
     let mut generation = Generation {
+        flags: 0,
         image: Vec::new(),
-        settings,
         rules: Vec::new(),
-        services: services.iter().map(|service| service.name.clone()).collect(),
+        services: services.iter().map(|service| (service.name.clone(), service_port(service))).collect(),
     };
     if let Some(ruleset) = ruleset {
         let entries = expand(&ruleset.rules, interfaces)?;
         generation.rules = ruleset.rules.iter().map(|rule| rule.name.clone()).collect();
         generation.rules.push(POLICY.to_owned());
         generation.image = write_image(&entries, ruleset);
-        generation.settings.flags = setting::JUDGE | essentials(ruleset.essentials);
-        generation.settings.image_bytes = u32::try_from(generation.image.len()).unwrap_or(u32::MAX);
+        generation.flags = setting::JUDGE | essentials(ruleset.essentials);
     }
     Ok(generation)
+}
+
+fn service_port(service: &Service) -> ServicePort {
+    let protocol = match service.protocol {
+        ServiceProtocol::Http => service_protocol::HTTP,
+    };
+    ServicePort { port: service.port, protocol }
 }
 
 fn essentials(essentials: Essentials) -> u32 {
@@ -101,7 +99,7 @@ fn expand(rules: &[Rule], interfaces: &mut InterfaceNumbers) -> Result<Vec<Entry
     for (slot, rule) in rules.iter().enumerate() {
         let parts = Parts::of(rule);
         let of_rule = parts.entries();
-        needed += of_rule;
+        needed = of_rule.saturating_add(needed);
         if largest.is_none_or(|(_, most)| of_rule > most) {
             largest = Some((rule, of_rule));
         }

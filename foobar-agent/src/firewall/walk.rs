@@ -9,7 +9,7 @@ use crate::kernel::Generation;
 /// A generation that judges frames on the host.
 #[derive(Clone, Debug)]
 pub struct Walk {
-    settings: foobar_ebpf::abi::Settings,
+    flags: u32,
     header: Option<Header>,
     entries: Vec<Entry>,
 }
@@ -23,12 +23,12 @@ impl Walk {
         };
         let (entries, _) = rest.as_chunks();
         let entries = entries.iter().map(|bytes| Entry::from_bytes(*bytes)).collect();
-        Self { settings: generation.settings, header, entries }
+        Self { flags: generation.flags, header, entries }
     }
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
-        policy::judge(packet::parse(frame, &mut Scratch::EMPTY), interface, &self.settings, self)
+        policy::judge(packet::parse(frame, &mut Scratch::EMPTY), interface, self.flags, self)
     }
 }
 

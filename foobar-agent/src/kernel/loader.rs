@@ -6,7 +6,7 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use foobar_ebpf::abi::{Counter, image, map, program};
+use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::error::KernelError;
@@ -32,6 +32,29 @@ pub(super) struct Instance {
     pub(super) ebpf: Ebpf,
 }
 
+/// What a generation's program is loaded with.
+struct Constants {
+    flags: u32,
+    image_bytes: u32,
+    service_count: u32,
+    services: [u32; SERVICES_MAX],
+}
+
+impl Constants {
+    fn of(generation: &Generation) -> Self {
+        let mut services = [0; SERVICES_MAX];
+        for (word, (_, service)) in services.iter_mut().zip(&generation.services) {
+            *word = service.to_word();
+        }
+        Self {
+            flags: generation.flags,
+            image_bytes: clamp_u32(generation.image.len()),
+            service_count: clamp_u32(generation.services.len()),
+            services,
+        }
+    }
+}
+
 /// A map of counters.
 pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 
@@ -48,11 +71,14 @@ impl Instance {
             }
         }
         let mut object = OBJECT.to_vec();
-        let settings = generation.map(|generation| Plain(generation.settings));
-        if let (Some(generation), Some(settings)) = (generation, &settings) {
+        let constants = generation.map(Constants::of);
+        if let (Some(generation), Some(constants)) = (generation, &constants) {
             let image_bytes = generation.image.len().max(size_of::<image::Header>());
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
-            loader.override_global(map::SETTINGS, settings, true);
+            loader.override_global(constant::FLAGS, &constants.flags, true);
+            loader.override_global(constant::IMAGE_BYTES, &constants.image_bytes, true);
+            loader.override_global(constant::SERVICE_COUNT, &constants.service_count, true);
+            loader.override_global(constant::SERVICES, &constants.services, true);
             loader.map_max_entries(map::RULES, clamp_u32(generation.rules.len()).max(1));
         }
         let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;

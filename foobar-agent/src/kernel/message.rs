@@ -1,7 +1,7 @@
 //! What the agent and the kernel worker say to each other. Plain data: no aya type, nothing
 //! that could not be written to a socket.
 
-use foobar_ebpf::abi::Settings;
+use foobar_ebpf::abi::ServicePort;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,21 @@ use crate::net::Interface;
 /// A compiled ruleset, ready for the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// The image, see `foobar_ebpf::abi::image`.
+    /// Sum of `foobar_ebpf::abi::setting` flags.
+    pub flags: u32,
+    /// The image, see `foobar_ebpf::abi::image`; empty where nothing is judged.
     pub image: Vec<u8>,
-    /// Constants of the program.
-    pub settings: Settings,
     /// Rule names by slot; the last one is the policy.
     pub rules: Vec<String>,
-    /// Service names by slot.
-    pub services: Vec<String>,
+    /// Services by slot.
+    pub services: Vec<(String, ServicePort)>,
+}
+
+impl Generation {
+    /// Names of the services by slot.
+    pub(super) fn service_names(&self) -> Vec<String> {
+        self.services.iter().map(|(name, _)| name.clone()).collect()
+    }
 }
 
 /// What the worker is asked.

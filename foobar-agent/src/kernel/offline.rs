@@ -50,7 +50,7 @@ impl Bed {
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
             rule_names: generation.rules.clone(),
-            service_names: generation.services.clone(),
+            service_names: generation.service_names(),
             instance,
         })
     }

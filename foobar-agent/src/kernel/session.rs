@@ -115,6 +115,7 @@ impl Session {
             .set(GENERATION_ACTIVE, judge, 0)
             .map_err(KernelError::bpf("cannot switch the generation"))?;
 
+        let services = generation.service_names();
         let previous = self.live.replace(next);
         if let Some(previous) = previous {
             sys::wait_for_running_programs()?;
@@ -122,7 +123,7 @@ impl Session {
         }
         self.ledger.generation = number;
         self.ledger.rules = generation.rules;
-        self.ledger.services = generation.services;
+        self.ledger.services = services;
         write_ledger(&self.ledger_path, &self.ledger)?;
         self.pins.keep_generation(Some(number))
     }

@@ -1,6 +1,6 @@
 //! The ABI's plain structs as aya wants them: marked as plain bytes.
 
-use foobar_ebpf::abi::{Counter, InterfaceSlot, Settings};
+use foobar_ebpf::abi::{Counter, InterfaceSlot};
 
 /// A value of a map, laid out as the datapath lays it out.
 #[derive(Clone, Copy)]
@@ -12,5 +12,3 @@ pub(super) struct Plain<T>(pub(super) T);
 unsafe impl aya::Pod for Plain<Counter> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<InterfaceSlot> {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Plain<Settings> {}

@@ -42,8 +42,19 @@ pub mod map {
     pub const RULES: &str = "RULES";
     /// Per-CPU array of [`super::Counter`] by service slot. Each generation has its own.
     pub const SERVICES: &str = "SERVICES";
-    /// Load-time constant [`super::Settings`] of a generation.
-    pub const SETTINGS: &str = "SETTINGS";
+}
+
+/// Names of the constants that a generation's program is loaded with. The verifier sees their
+/// values, so that what a ruleset does not use is not in its program.
+pub mod constant {
+    /// `u32`: sum of [`super::setting`] flags.
+    pub const FLAGS: &str = "FLAGS";
+    /// `u32`: bytes of the image.
+    pub const IMAGE_BYTES: &str = "IMAGE_BYTES";
+    /// `u32`: used entries of [`SERVICES`].
+    pub const SERVICE_COUNT: &str = "SERVICE_COUNT";
+    /// `[u32; SERVICES_MAX]`: [`super::ServicePort::to_word`] by service slot.
+    pub const SERVICES: &str = "SERVICE_PORTS";
 }
 
 /// Slot of [`map::GENERATIONS`] that packets are judged by. Writing it is the one write that
@@ -113,15 +124,27 @@ pub const fn outcome_index(interface: u32, verdict: Verdict, reason: Reason) -> 
 pub const SERVICES_MAX: usize = 16;
 
 /// A port whose application messages are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// TCP destination port.
     pub port: u16,
     /// What is spoken there, see [`service_protocol`].
     pub protocol: u16,
 }
-const _: () = assert!(size_of::<ServicePort>() == 4);
+
+impl ServicePort {
+    /// As one word: the port in the high half.
+    pub const fn to_word(self) -> u32 {
+        (self.port as u32) << 16 | self.protocol as u32
+    }
+
+    /// From one word.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
+    pub const fn from_word(word: u32) -> Self {
+        Self { port: (word >> 16) as u16, protocol: word as u16 }
+    }
+}
 
 /// Values of [`ServicePort::protocol`].
 pub mod service_protocol {
@@ -129,33 +152,7 @@ pub mod service_protocol {
     pub const HTTP: u16 = 1;
 }
 
-/// Constants of one generation, set before its program is loaded. The verifier sees their
-/// values, so that what a ruleset does not use is not in its program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Settings {
-    /// Sum of [`setting`] flags.
-    pub flags: u32,
-    /// Bytes of the image.
-    pub image_bytes: u32,
-    /// Used entries of `services`.
-    pub service_count: u32,
-    /// Ports that are counted.
-    pub services: [ServicePort; SERVICES_MAX],
-}
-const _: () = assert!(size_of::<Settings>() == 12 + 4 * SERVICES_MAX);
-
-impl Settings {
-    /// Judges nothing, counts packets.
-    pub const COUNT_ONLY: Self = Self {
-        flags: 0,
-        image_bytes: 0,
-        service_count: 0,
-        services: [ServicePort { port: 0, protocol: 0 }; SERVICES_MAX],
-    };
-}
-
-/// Flags of [`Settings::flags`].
+/// Flags of [`constant::FLAGS`].
 pub mod setting {
     /// There is a ruleset; without it everything passes, malformed packets too.
     pub const JUDGE: u32 = 1;

@@ -2,7 +2,7 @@
 //! verdict and reason, and by the rule that decided.
 
 use aya_ebpf::bindings::xdp_action;
-use foobar_ebpf::abi::{Settings, outcome_index, service_protocol};
+use foobar_ebpf::abi::{outcome_index, service_protocol};
 use foobar_ebpf::packet::reader::PacketReader;
 use foobar_ebpf::packet::{Packet, TransportKind};
 use foobar_ebpf::policy::Judgement;
@@ -26,14 +26,14 @@ pub(super) fn count(interface: u32, judgement: &Judgement, bytes: u64) -> u32 {
 
 /// Counts an application message on a port that the configuration names.
 #[inline(always)]
-pub(super) fn count_services<R: PacketReader>(reader: &R, packet: &Packet, settings: &Settings) {
+pub(super) fn count_services<R: PacketReader>(reader: &R, packet: &Packet) {
     let transport = &packet.transport;
     if transport.kind != TransportKind::Tcp {
         return;
     }
     let mut slot = 0;
-    while slot < settings.service_count {
-        let Some(service) = settings.services.get(slot as usize) else { return };
+    while slot < maps::SERVICE_COUNT.load() {
+        let Some(service) = maps::service(slot) else { return };
         if service.port == transport.destination_port {
             if service.protocol == service_protocol::HTTP && service::begins_http_request(reader, transport) {
                 maps::add(&maps::SERVICES, slot, u64::from(transport.payload_bytes));

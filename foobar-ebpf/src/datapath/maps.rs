@@ -6,7 +6,7 @@ use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use foobar_ebpf::abi::image::{Entry, Header, Leaf};
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
-    OUTCOME_ENTRIES, SERVICES_MAX, Settings, control,
+    OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control,
 };
 use foobar_ebpf::packet::Scratch;
 use foobar_ebpf::policy::Image;
@@ -43,7 +43,17 @@ static LOG_BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 #[unsafe(no_mangle)]
-pub(super) static SETTINGS: Global<Settings> = Global::new(Settings::COUNT_ONLY);
+pub(super) static FLAGS: Global<u32> = Global::new(0);
+
+#[unsafe(no_mangle)]
+static IMAGE_BYTES: Global<u32> = Global::new(0);
+
+#[unsafe(no_mangle)]
+pub(super) static SERVICE_COUNT: Global<u32> = Global::new(0);
+
+/// One constant each, so that a packet reads only those that it needs.
+#[unsafe(no_mangle)]
+static SERVICE_PORTS: [Global<u32>; SERVICES_MAX] = [const { Global::new(0) }; SERVICES_MAX];
 
 /// A word of the control map.
 #[inline(always)]
@@ -99,17 +109,23 @@ pub(super) fn take_log_line(second: u64, most: u64) -> bool {
     *lines <= most
 }
 
+/// The port of a service slot.
+#[inline(always)]
+pub(super) fn service(slot: u32) -> Option<ServicePort> {
+    SERVICE_PORTS.get(slot as usize).map(|word| ServicePort::from_word(word.load()))
+}
+
 /// The image of this generation, read where it lies in the map.
 pub(super) struct MapImage {
-    header: Option<&'static Header>,
+    header: Option<*const Header>,
     image_bytes: u32,
 }
 
 impl MapImage {
     #[inline(always)]
-    pub(super) fn new(image_bytes: u32) -> Self {
-        let header = if image_bytes == 0 { None } else { IMAGE.get(0) };
-        Self { header, image_bytes }
+    pub(super) fn of_generation() -> Self {
+        let image_bytes = IMAGE_BYTES.load();
+        Self { header: if image_bytes == 0 { None } else { IMAGE.get_ptr(0) }, image_bytes }
     }
 }
 
@@ -122,7 +138,7 @@ impl Image for MapImage {
 
     #[inline(always)]
     fn entry(&self, index: u32) -> Option<&Entry> {
-        let header = core::ptr::from_ref(self.header?);
+        let header = self.header?;
         if index >= self.entries() {
             return None;
         }
@@ -133,6 +149,7 @@ impl Image for MapImage {
 
     #[inline(always)]
     fn policy(&self) -> Option<&Leaf> {
-        self.header.map(|header| &header.policy)
+        // SAFETY: the map gave a valid, aligned pointer, and an image begins with its header.
+        self.header.map(|header| unsafe { &(*header).policy })
     }
 }

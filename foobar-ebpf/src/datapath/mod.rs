@@ -43,7 +43,6 @@ fn enter(ctx: &XdpContext, slot: u32) {
 /// Judges a packet by this generation's image.
 #[xdp(frags)]
 fn foobar_judge(ctx: XdpContext) -> u32 {
-    let settings = maps::SETTINGS.load();
     let length_bytes = length_bytes(&ctx);
     // SAFETY: the verifier checks each read against `data_end`; the context outlives the reader.
     let reader = unsafe { AddressReader::new(ctx.data(), ctx.data_end(), length_bytes as usize) };
@@ -53,9 +52,9 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     let parsed = packet::parse(&reader, scratch);
-    let judgement = policy::judge(parsed, interface, &settings, &maps::MapImage::new(settings.image_bytes));
+    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &maps::MapImage::of_generation());
     if judgement.verdict == Verdict::Allow {
-        exit::count_services(&reader, &parsed.packet, &settings);
+        exit::count_services(&reader, &parsed.packet);
     }
     trace::packet(&ctx, parsed, &judgement);
     exit::count(interface, &judgement, length_bytes)
