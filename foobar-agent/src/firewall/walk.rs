@@ -1,7 +1,7 @@
 //! The kernel's walk on the host: an image read from its bytes, judged by the same code.
 
 use foobar_ebpf::abi::image::{Entry, Header, Leaf};
-use foobar_ebpf::packet::{self, Scratch};
+use foobar_ebpf::packet::{self, Packet, Scratch};
 use foobar_ebpf::policy::{self, Image, Judgement};
 
 use crate::kernel::Generation;
@@ -33,15 +33,12 @@ impl Walk {
 }
 
 impl Image for Walk {
-    fn entries(&self) -> u32 {
-        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    fn first_match(&self, packet: &Packet, interface: u32) -> Option<Leaf> {
+        let entry = self.entries.iter().find(|entry| policy::matches(entry, packet, interface))?;
+        Some(entry.leaf)
     }
 
-    fn entry(&self, index: u32) -> Option<&Entry> {
-        self.entries.get(index as usize)
-    }
-
-    fn policy(&self) -> Option<&Leaf> {
-        self.header.as_ref().map(|header| &header.policy)
+    fn policy(&self) -> Option<Leaf> {
+        self.header.as_ref().map(|header| header.policy)
     }
 }

@@ -5,6 +5,7 @@
 //! ```
 
 mod exit;
+mod image;
 mod maps;
 mod trace;
 
@@ -17,6 +18,8 @@ use foobar_ebpf::packet;
 use foobar_ebpf::packet::reader::AddressReader;
 use foobar_ebpf::policy::{self, Judgement};
 use foobar_ebpf::verdict::{Reason, Verdict};
+
+use image::MapImage;
 
 /// What is attached. It never changes: a ruleset is switched by the slot that it enters.
 #[xdp(frags)]
@@ -52,7 +55,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     let parsed = packet::parse(&reader, scratch);
-    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &maps::MapImage::of_generation());
+    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &MapImage::of_generation());
     if judgement.verdict == Verdict::Allow {
         exit::count_services(&reader, &parsed.packet);
     }
