@@ -28,7 +28,8 @@ impl Walk {
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
-        policy::judge(packet::parse(frame, &mut Scratch::EMPTY), interface, self.flags, self)
+        let mut scratch = Scratch::EMPTY;
+        policy::judge(packet::parse(frame, &mut scratch), interface, self.flags, self)
     }
 }
 

@@ -15,6 +15,8 @@
 mod attach;
 mod counters;
 mod error;
+mod generations;
+mod ledger;
 mod loader;
 mod log;
 mod message;

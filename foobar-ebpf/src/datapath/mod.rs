@@ -23,6 +23,7 @@ use image::MapImage;
 
 /// What is attached. It never changes: a ruleset is switched by the slot that it enters.
 #[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro passes the context so")]
 fn foobar_root(ctx: XdpContext) -> u32 {
     let deadline_ns = maps::control(control::CONFIRM_DEADLINE_NS);
     // SAFETY: the helper has no preconditions.
@@ -45,6 +46,7 @@ fn enter(ctx: &XdpContext, slot: u32) {
 
 /// Judges a packet by this generation's image.
 #[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro passes the context so")]
 fn foobar_judge(ctx: XdpContext) -> u32 {
     let length_bytes = length_bytes(&ctx);
     // SAFETY: the verifier checks each read against `data_end`; the context outlives the reader.
