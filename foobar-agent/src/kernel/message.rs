@@ -41,6 +41,8 @@ pub(super) enum Request {
     Read,
     /// Emit diagnostics down to this level.
     SetLogLevel(LogLevel),
+    /// Remove the datapath from the host unless it is on an interface.
+    Abandon,
     /// Remove the datapath from the host.
     Detach,
 }

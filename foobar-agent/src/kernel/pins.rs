@@ -60,6 +60,13 @@ impl Pins {
         self.links().join(ifindex.to_string())
     }
 
+    /// Whether any attachment is pinned.
+    pub(super) fn has_links(&self) -> Result<bool, KernelError> {
+        let links = self.links();
+        let mut entries = fs::read_dir(&links).map_err(KernelError::io("cannot read", links))?;
+        Ok(entries.next().is_some())
+    }
+
     pub(super) fn generation(&self, number: u64) -> PathBuf {
         self.folder.join(format!("generation-{number}"))
     }

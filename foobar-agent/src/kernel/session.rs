@@ -134,6 +134,11 @@ impl Session {
             .map_err(KernelError::bpf("cannot set the level of diagnostics"))
     }
 
+    /// Removes all that is left where no interface has it.
+    pub(super) fn abandon(&mut self) -> Result<(), KernelError> {
+        if self.pins.has_links()? { Ok(()) } else { self.detach() }
+    }
+
     /// Takes the datapath off every interface and removes all that it left.
     pub(super) fn detach(&mut self) -> Result<(), KernelError> {
         self.pins.remove_all()?;

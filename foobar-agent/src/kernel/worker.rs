@@ -88,6 +88,15 @@ impl Handle {
         self.ask(Request::SetLogLevel(level)).await.map(|_| ())
     }
 
+    /// Removes what a start that failed has made. What an earlier agent left on an interface, this
+    /// start has only opened: it stays in force.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub async fn abandon(&self) -> Result<(), KernelError> {
+        self.ask(Request::Abandon).await.map(|_| ())
+    }
+
     /// Removes the datapath from the host: links, pins, counters.
     ///
     /// # Errors
@@ -153,6 +162,7 @@ fn answer_to(session: &mut Session, request: Request) -> Result<Reply, KernelErr
         }
         Request::Read => session.read().map(Reply::Counters),
         Request::SetLogLevel(level) => session.set_log_level(level).map(|()| Reply::Done),
+        Request::Abandon => session.abandon().map(|()| Reply::Done),
         Request::Detach => session.detach().map(|()| Reply::Done),
     }
 }

@@ -22,6 +22,7 @@ use tracing_subscriber::EnvFilter;
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
 use crate::cli::{Failure, RunOptions};
+use crate::config::model::Config;
 use crate::config::{self, Diagnostics, Loaded};
 use crate::control::Agent as _;
 use crate::control::server::Server as ControlServer;
@@ -103,6 +104,28 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
     let socket = ControlSocket::bind(&config.host.run_dir)?;
     let places = Places { pin_dir: config.host.pin_dir.clone(), state_dir: config.host.state_dir.clone() };
     let kernel = Handle::start(places)?;
+    let started = start_parts(file, config, kernel.clone(), strict).await;
+    let (agent, changes) = match started {
+        Ok(parts) => parts,
+        Err(error) => {
+            if let Err(left) = kernel.abandon().await {
+                tracing::warn!("not all that this start made could be removed: {left}");
+            }
+            return Err(error);
+        }
+    };
+    tracing::info!("control socket: {}", socket.path().display());
+    let control = ControlServer::start(socket, Rc::clone(&agent));
+    Ok(Started { agent, changes, _control: control })
+}
+
+/// What can fail when the kernel's part is open: nothing of it stays then.
+async fn start_parts(
+    file: ConfigFile,
+    config: Config,
+    kernel: Handle,
+    strict: bool,
+) -> Result<(Rc<Running>, Changes)> {
     let mut numbers = InterfaceNumbers::load(&config.host.state_dir);
     let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
         .map_err(|error| Failure::Configuration(error.into()))?;
@@ -112,9 +135,7 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
     let agent = Rc::new(Running::new(file, Parts { config, kernel, net, balancer, numbers }));
     agent.listen()?;
     agent.arm(generation, strict).await?;
-    tracing::info!("control socket: {}", socket.path().display());
-    let control = ControlServer::start(socket, Rc::clone(&agent));
-    Ok(Started { agent, changes, _control: control })
+    Ok((agent, changes))
 }
 
 async fn serve(started: Started) -> Result<()> {

@@ -100,9 +100,6 @@ impl Running {
         let round = interfaces.follow(&firewall, &self.kernel, &self.net).await?;
         if let Some(error) = objection(round.refused, &round.absent, strict) {
             interfaces.release(&round.attached, &self.kernel).await;
-            if interfaces.attached_names().is_empty() {
-                self.kernel.detach().await?;
-            }
             return Err(error);
         }
         self.save(&interfaces.numbers);
