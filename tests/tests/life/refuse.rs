@@ -3,8 +3,15 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+
+use foobar_tests::{Agent, agent};
 
 use super::{Bench, Failed, RULES};
+
+/// The user without any right.
+const NOBODY: u32 = 65_534;
 
 /// Why, by exit code and by words of the message.
 fn expect(failed: &Failed, code: i32, words: &[&str]) {
@@ -16,9 +23,9 @@ fn expect(failed: &Failed, code: i32, words: &[&str]) {
 }
 
 /// Nothing on the interface, no pin, no socket.
-fn expect_nothing_left(bench: &Bench, pin_dir: &str, run_dir: &std::path::Path) {
+fn expect_nothing_left(bench: &Bench, pin_dir: &str, run_dir: &Path) {
     assert!(!bench.has_program());
-    assert_eq!(bench.pins(pin_dir), [std::path::PathBuf::new(); 0]);
+    assert_eq!(bench.pins(pin_dir), [PathBuf::new(); 0]);
     assert!(!run_dir.join("control.sock").exists());
 }
 
@@ -62,17 +69,15 @@ fn a_missing_capability() {
     // The folders are the user's, so that the capability is what is missing.
     for part in ["run", "state"] {
         fs::create_dir(folder.join(part)).unwrap();
-        std::os::unix::fs::chown(folder.join(part), Some(65_534), Some(65_534)).unwrap();
+        chown(folder.join(part), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    let binary = fs::metadata(foobar_tests::agent::binary().unwrap()).unwrap();
-    assert!(binary.is_file());
-    let nobody = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin,-net_admin"];
-    expect(
-        &bench.fail(&nobody, &folder, RULES, &[]),
-        3,
-        &["missing CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN", "run as root"],
-    );
-    expect_nothing_left(&bench, "other", &folder.join("run"));
+    let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let root_in_a_container = ["setpriv", "--bounding-set=-bpf,-perfmon,-sys_admin,-net_admin"];
+    for prefix in [&nobody[..], &root_in_a_container] {
+        let failed = bench.fail(prefix, &folder, RULES, &[]);
+        expect(&failed, 3, &["missing CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN", "run as root"]);
+        expect_nothing_left(&bench, "other", &folder.join("run"));
+    }
 }
 
 #[test]
@@ -85,21 +90,19 @@ fn a_broken_configuration() {
 }
 
 #[test]
-fn a_second_agent_with_the_same_folders() {
+fn pins_in_a_folder_that_could_not_hold_them() {
     let bench = Bench::new();
     let folder = bench.other_folder();
-    let config = RULES.replace("[\"eth0\"]", "[\"eth1\"]");
-    let agent = foobar_tests::Agent::start_in(
-        &foobar_tests::agent::binary().unwrap(),
-        &bench.host,
-        &folder,
-        None,
-        &format!("{config}[monitor]\nlisten = [\"127.0.0.1:9977\"]\n"),
-    );
-    // Pins of this one lie where the harness puts them: below its own folder there is no bpf file system.
-    let error = format!("{:#}", agent.unwrap_err());
-    assert!(error.contains("is not on a BPF file system"), "{error}");
+    // The harness puts them below the agent's folder, where no BPF file system is mounted here.
+    let binary = agent::binary().unwrap();
+    let error = Agent::start_in(&binary, &bench.host, &folder, None, RULES).unwrap_err().to_string();
+    assert!(error.contains("is not on a BPF file system") && error.contains("mount -t bpf"), "{error}");
+    assert!(!bench.has_program());
+}
 
+#[test]
+fn a_second_agent_with_the_same_folders() {
+    let bench = Bench::new();
     let mut agent = bench.start(RULES);
     let before = bench.pins("foobar");
     let failed = second(&bench, &agent);
@@ -110,7 +113,7 @@ fn a_second_agent_with_the_same_folders() {
 }
 
 /// The same configuration file once more.
-fn second(bench: &Bench, agent: &foobar_tests::Agent<'_>) -> Failed {
+fn second(bench: &Bench, agent: &Agent<'_>) -> Failed {
     let mut command = bench.host.command(agent.binary()).unwrap();
     command.args(["run", "--config"]).arg(agent.config());
     bench.run_to_end(command)
@@ -126,7 +129,7 @@ fn a_failed_start_takes_nothing_off_that_it_did_not_put_on() {
     assert!(agent.stop().unwrap().success());
     let other = fs::read_to_string(&path).unwrap().replace("[\"eth0\"]", "[\"eth7\"]");
     fs::write(&path, other).unwrap();
-    let mut command = bench.host.command(foobar_tests::agent::binary().unwrap()).unwrap();
+    let mut command = bench.host.command(agent::binary().unwrap()).unwrap();
     command.args(["run", "--strict", "--config"]).arg(&path);
     expect(&bench.run_to_end(command), 3, &["eth7", "--strict"]);
     assert!(bench.has_program() && !bench.passes(81, 80) && bench.passes(80, 80));
@@ -142,7 +145,7 @@ fn a_foreign_program() {
     let config = format!("{config}[monitor]\nlisten = [\"127.0.0.1:9978\"]\n");
     let failed = bench.fail(&[], &folder, &config, &[]);
     expect(&failed, 3, &["eth0 already has the XDP program", "foobar_root", "ip link set dev eth0 xdp off"]);
-    assert_eq!(bench.pins("other"), [std::path::PathBuf::new(); 0]);
+    assert_eq!(bench.pins("other"), [PathBuf::new(); 0]);
     assert!(!bench.passes(81, 80), "the first one's policy is in force");
     drop(agent);
     // It outlives its agent, and stays foreign.
