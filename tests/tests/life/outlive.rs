@@ -1,7 +1,5 @@
 //! The datapath outlives its agent, however that ends; the next one goes on with it; `detach` ends it.
 
-use std::path::PathBuf;
-
 use super::{Bench, LIMIT, RULES, agent_command, rule};
 
 #[test]
@@ -54,7 +52,7 @@ fn detach_removes_everything_and_a_restart_attaches_again() {
     let output = agent.control(&["detach"]).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!bench.has_program());
-    assert_eq!(bench.pins("foobar"), [PathBuf::new(); 0]);
+    assert!(bench.pins("foobar").is_empty());
     assert!(bench.passes(81, 80), "nothing is judged any more");
     let metrics = agent.metrics().unwrap();
     assert_eq!(metrics.count("foobar_xdp_attached", &[("interface", "eth0")]), 0, "{metrics}");
