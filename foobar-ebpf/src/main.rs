@@ -6,6 +6,7 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+#[expect(clippy::cast_possible_truncation, reason = "addresses and sizes are compared by the verifier")]
 mod datapath;
 
 #[cfg(not(target_arch = "bpf"))]

@@ -7,14 +7,12 @@ use crate::abi::setting;
 use crate::packet::{Packet, Parsed, Status, Transport, TransportKind};
 use crate::verdict::{Reason, Verdict};
 
-/// A ruleset as the walk reads it.
+/// A ruleset as the judgement reads it.
 pub trait Image {
-    /// How many entries there are.
-    fn entries(&self) -> u32;
-    /// The entry at `index`, `None` beyond the last.
-    fn entry(&self, index: u32) -> Option<&Entry>;
+    /// The leaf of the first entry for which [`matches`] holds.
+    fn first_match(&self, packet: &Packet, interface: u32) -> Option<Leaf>;
     /// What happens when no entry matches; `None` where there is no image at all.
-    fn policy(&self) -> Option<&Leaf>;
+    fn policy(&self) -> Option<Leaf>;
 }
 
 /// What was decided about a packet, why, and by which rule.
@@ -102,16 +100,11 @@ fn is_essential(packet: &Packet, flags: u32) -> bool {
 
 #[inline(always)]
 fn by_rules<I: Image>(packet: &Packet, interface: u32, image: &I) -> Judgement {
-    let mut index = 0;
-    while index < image.entries() {
-        match image.entry(index) {
-            Some(entry) if matches(entry, packet, interface) => return reached(&entry.leaf, Reason::Rule),
-            Some(_) => index += 1,
-            None => break,
-        }
+    if let Some(leaf) = image.first_match(packet, interface) {
+        return reached(&leaf, Reason::Rule);
     }
     match image.policy() {
-        Some(leaf) => reached(leaf, Reason::Policy),
+        Some(leaf) => reached(&leaf, Reason::Policy),
         // An image that cannot be read must not open the host.
         None => Judgement::without_rule(Verdict::Drop, Reason::Policy),
     }
@@ -129,7 +122,7 @@ fn reached(leaf: &Leaf, reason: Reason) -> Judgement {
 
 /// Whether all that the entry asks for holds.
 #[inline(always)]
-fn matches(entry: &Entry, packet: &Packet, interface: u32) -> bool {
+pub fn matches(entry: &Entry, packet: &Packet, interface: u32) -> bool {
     (entry.protocol == ANY || entry.protocol == u16::from(packet.protocol))
         && matches_transport(entry, &packet.transport)
         && entry.matches_source(packet.source)

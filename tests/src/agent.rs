@@ -132,6 +132,11 @@ impl<'a> Agent<'a> {
         &self.config
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// All it has said so far.
     pub fn output(&self) -> String {
         self.process.output()

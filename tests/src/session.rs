@@ -168,6 +168,8 @@ pub fn sweep() -> Result<Vec<String>> {
         let _ = fs::remove_file(&path);
         dead.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
     }
+    // Unless the journal of a living process is in it.
+    let _ = fs::remove_dir(JOURNALS);
     Ok(dead)
 }
 

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use foobar_tests::frame::{ETHERTYPE_SERVICE_VLAN, Fragment, Frame, Mac, Packet, Transport};
+use foobar_tests::frame::{ETHERTYPE_SERVICE_VLAN, Fragment, Frame, Mac, Packet, Transport, tcp_flags};
 use foobar_tests::wire::Wire;
 use foobar_tests::{Agent, Bridge, Host, Link, Metrics};
 
@@ -126,6 +126,30 @@ fn a_rule_keeps_its_count_when_others_come_before_it() {
     let now =
         agent.metrics_until("two", LIMIT, |now| now.count(RULE_PACKETS, &[("rule", "dns")]) == 2).unwrap();
     assert_eq!(now.count(RULE_PACKETS, &[("rule", "first")]), 0);
+}
+
+/// Also proves that the verifier takes the program where a service is configured.
+#[test]
+fn requests_on_a_service_port_are_counted_and_nothing_else() {
+    let bench = Bench::new();
+    let service = "[[monitor.service]]\nname = \"shop\"\nport = 8080\nprotocol = \"http\"\n";
+    let agent = Agent::start(&bench.host, &format!("{}\n{service}", rules("allow", "allow"))).unwrap();
+    let segment = |to, text: &str| {
+        let transport =
+            Transport::Tcp { from: 1000, to, flags: tcp_flags::ACK, payload: text.as_bytes().to_vec() };
+        bench.wire.send(&bench.frame.packet(&v4(transport.clone()))).unwrap();
+        bench.wire.send(&bench.frame.packet(&v6(transport))).unwrap();
+    };
+    for method in ["GET", "POST"] {
+        segment(8080, &format!("{method} / HTTP/1.1\r\n"));
+    }
+    segment(8080, "Host: www.foobar.com\r\n");
+    segment(8080, "");
+    segment(8081, "GET / HTTP/1.1\r\n");
+    let now = agent
+        .metrics_until("all are judged", LIMIT, |now| now.count(RULE_PACKETS, &[("rule", "policy")]) >= 10)
+        .unwrap();
+    assert_eq!(now.count("foobar_service_messages_total", &[("service", "shop")]), 4, "{now}");
 }
 
 #[test]

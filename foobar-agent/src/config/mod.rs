@@ -37,6 +37,8 @@ pub use self::diagnostics::{Diagnostic, Diagnostics, Excerpt, Severity};
 use self::model::Config;
 use self::reader::Table;
 use self::source::{Report, Source, unusable};
+use crate::firewall::compile::compile;
+use crate::firewall::numbers::InterfaceNumbers;
 
 /// The configuration of an agent without a file, documented for people.
 const DEFAULT: &str = include_str!("default.toml");
@@ -101,7 +103,19 @@ fn read(source: &Source) -> Result<Loaded, Diagnostics> {
         monitor: monitor::read(&mut root, &mut listeners),
     };
     root.finish();
+    if !report.has_errors() {
+        check_limits(&config, source, &report);
+    }
     let failed = report.has_errors();
     let found = report.finish();
     if failed { Err(found) } else { Ok(Loaded { config, warnings: found }) }
+}
+
+/// A configuration that is right in every part can still be more than a generation holds. Better
+/// said here than by an agent that refuses to start.
+fn check_limits(config: &Config, source: &Source, report: &Report<'_>) {
+    let mut numbers = InterfaceNumbers::default();
+    if let Err(error) = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers) {
+        report.error(&source.line_span(error.line().unwrap_or(1)), error.to_string(), error.hint());
+    }
 }

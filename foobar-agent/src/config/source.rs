@@ -40,6 +40,12 @@ impl Source {
         saturating_u32(self.line_starts.partition_point(|&start| start <= offset))
     }
 
+    /// Where a line begins, from 1.
+    pub(super) fn line_span(&self, line: u32) -> Span {
+        let start = self.line_starts.get((line as usize).saturating_sub(1)).copied().unwrap_or_default();
+        start..start + 1
+    }
+
     fn diagnostic(
         &self,
         severity: Severity,

@@ -22,8 +22,8 @@ pub const POLICY: &str = "policy";
 pub enum CompileError {
     /// More entries than an image holds.
     #[error(
-        "the rules need {needed} entries and this version's classifier holds {}: rule \"{rule}\" (line {line}) alone \
-         needs {of_rule}; name fewer prefixes and ports in one rule, or merge rules",
+        "the rules need {needed} entries and this version's classifier holds {}: the rule `{rule}` alone needs \
+         {of_rule}",
         image::ENTRIES_MAX
     )]
     TooLarge {
@@ -42,6 +42,25 @@ pub enum CompileError {
     /// More services than a generation counts.
     #[error("the configuration names {0} services; at most {SERVICES_MAX} can be counted")]
     TooManyServices(usize),
+}
+
+impl CompileError {
+    /// The line of the configuration that is most at fault, where there is one.
+    pub fn line(&self) -> Option<u32> {
+        match self {
+            Self::TooLarge { line, .. } => Some(*line),
+            Self::TooManyInterfaces(_) | Self::TooManyServices(_) => None,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "name fewer prefixes and ports in one rule, or merge rules",
+            Self::TooManyInterfaces(_) => "name fewer interfaces in rules",
+            Self::TooManyServices(_) => "name fewer services",
+        }
+    }
 }
 
 /// Compiles what one configuration says about packets.
@@ -141,15 +160,12 @@ struct Parts {
 
 impl Parts {
     fn of(rule: &Rule) -> Self {
-        let prefixes = |set: &Option<AddressSet>| match set {
-            Some(set) => set.prefixes(),
-            None => vec![Prefix::from_mapped(0, 0)],
-        };
+        let (from, to) = prefixes(rule.from.as_ref(), rule.to.as_ref());
         let ranges =
             |list: &Option<Vec<RangeInclusive<u16>>>| list.clone().unwrap_or_else(|| vec![0..=u16::MAX]);
         Self {
-            from: prefixes(&rule.from),
-            to: prefixes(&rule.to),
+            from,
+            to,
             protocols: match &rule.protocols {
                 Some(numbers) => numbers.iter().map(|&number| u16::from(number)).collect(),
                 None => vec![ANY],
@@ -207,6 +223,22 @@ impl Parts {
     }
 }
 
+/// The addresses of a rule as prefixes. A wide IPv6 set has the IPv4 block cut out of it, which
+/// takes up to 96 prefixes. Where the destination is IPv6 only, no IPv4 packet can match, and
+/// the source needs no hole.
+fn prefixes(from: Option<&AddressSet>, to: Option<&AddressSet>) -> (Vec<Prefix>, Vec<Prefix>) {
+    let any = || vec![Prefix::from_mapped(0, 0)];
+    let to_prefixes = to.map_or_else(any, AddressSet::prefixes);
+    let from_prefixes = from.map_or_else(any, AddressSet::prefixes);
+    match (from, to) {
+        (Some(from), Some(to)) if !from.is_empty() && !to.is_empty() && !to.has_ipv4() => {
+            let whole = from.union(&AddressSet::ipv4()).prefixes();
+            (if whole.len() < from_prefixes.len() { whole } else { from_prefixes }, to_prefixes)
+        }
+        _ => (from_prefixes, to_prefixes),
+    }
+}
+
 fn leaf(slot: usize, verdict: Verdict) -> Leaf {
     let rule = u32::try_from(slot).unwrap_or(u32::MAX);
     Leaf { rule, verdict: verdict as u32, over_rate: NO_RATE, log: NO_LOG }
@@ -232,4 +264,52 @@ fn write_image(entries: &[Entry], ruleset: &Ruleset) -> Vec<u8> {
 fn words(bits: u128) -> [u64; 2] {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of 128 bits")]
     [(bits >> 64) as u64, bits as u64]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn everywhere(name: &str, from: Option<AddressSet>, to: Option<AddressSet>) -> Rule {
+        Rule {
+            name: name.to_owned(),
+            line: 3,
+            action: Verdict::Allow,
+            from,
+            to,
+            protocols: None,
+            ports: None,
+            from_ports: None,
+            icmp_types: None,
+            tcp_flags: None,
+            interfaces: None,
+        }
+    }
+
+    fn entries(rules: Vec<Rule>) -> Result<usize, CompileError> {
+        let ruleset = Ruleset { default: Verdict::Drop, essentials: Essentials::ALL, rules };
+        let generation = compile(Some(&ruleset), &[], &mut InterfaceNumbers::default())?;
+        Ok((generation.image.len() - size_of::<Header>()) / size_of::<Entry>())
+    }
+
+    #[test]
+    fn all_of_ipv6_to_all_of_ipv6_is_not_the_square_of_its_prefixes() {
+        let all = || Some(AddressSet::ipv6());
+        assert!(entries(vec![everywhere("v6", all(), all())]).unwrap() <= 96);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_the_rule_that_needs_most() {
+        let hosts = |count: u32| {
+            let address = |n: u32| Prefix::host(std::net::Ipv4Addr::from(0x0a00_0000 + 2 * n).into());
+            Some((0..count).map(address).collect::<AddressSet>())
+        };
+        assert_eq!(entries(vec![everywhere("fits", hosts(image::ENTRIES_MAX), None)]), Ok(1024));
+        let rules =
+            vec![everywhere("small", None, None), everywhere("large", hosts(image::ENTRIES_MAX), None)];
+        let error = entries(rules).unwrap_err();
+        assert!(error.to_string().contains("`large` alone needs 1024"), "{error}");
+        let square = entries(vec![everywhere("square", hosts(70_000), hosts(70_000))]).unwrap_err();
+        assert!(square.to_string().contains("4900000000"), "{square}");
+    }
 }

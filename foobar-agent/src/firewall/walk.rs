@@ -1,7 +1,7 @@
 //! The kernel's walk on the host: an image read from its bytes, judged by the same code.
 
 use foobar_ebpf::abi::image::{Entry, Header, Leaf};
-use foobar_ebpf::packet::{self, Scratch};
+use foobar_ebpf::packet::{self, Packet, Scratch};
 use foobar_ebpf::policy::{self, Image, Judgement};
 
 use crate::kernel::Generation;
@@ -28,20 +28,18 @@ impl Walk {
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
-        policy::judge(packet::parse(frame, &mut Scratch::EMPTY), interface, self.flags, self)
+        let mut scratch = Scratch::EMPTY;
+        policy::judge(packet::parse(frame, &mut scratch), interface, self.flags, self)
     }
 }
 
 impl Image for Walk {
-    fn entries(&self) -> u32 {
-        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    fn first_match(&self, packet: &Packet, interface: u32) -> Option<Leaf> {
+        let entry = self.entries.iter().find(|entry| policy::matches(entry, packet, interface))?;
+        Some(entry.leaf)
     }
 
-    fn entry(&self, index: u32) -> Option<&Entry> {
-        self.entries.get(index as usize)
-    }
-
-    fn policy(&self) -> Option<&Leaf> {
-        self.header.as_ref().map(|header| &header.policy)
+    fn policy(&self) -> Option<Leaf> {
+        self.header.as_ref().map(|header| header.policy)
     }
 }

@@ -18,6 +18,8 @@ mod attach;
 mod counters;
 mod error;
 mod foreign;
+mod generations;
+mod ledger;
 mod leftovers;
 mod link;
 mod loader;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aya::maps::Array;
+use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map, program};
 
@@ -113,6 +113,67 @@ impl Bed {
     pub fn verified_instructions(&mut self) -> Result<u32, KernelError> {
         let info = self.instance.judge()?.info().map_err(KernelError::bpf("cannot examine the program"))?;
         info.verified_instruction_count().ok_or(KernelError::Missing("count of verified instructions"))
+    }
+}
+
+/// The program that interfaces run, with generations in its slots that share no map with it: what
+/// each of them counts tells which one judged.
+pub struct RootBed {
+    instance: Instance,
+    generations: ProgramArray<MapData>,
+    control: Array<MapData, u64>,
+    outcomes: CounterMap,
+}
+
+impl RootBed {
+    /// Loads it without any generation.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn new() -> Result<Self, KernelError> {
+        let mut instance = Instance::load(None, None)?;
+        instance.program(program::ROOT)?;
+        let generations =
+            instance.ebpf.take_map(map::GENERATIONS).ok_or(KernelError::Missing(map::GENERATIONS))?;
+        Ok(Self {
+            generations: generations.try_into().map_err(KernelError::bpf("unexpected map"))?,
+            control: instance.take_array(map::CONTROL)?,
+            outcomes: instance.take_counters(map::OUTCOMES)?,
+            instance,
+        })
+    }
+
+    /// Puts a generation into a slot.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn enter(&mut self, slot: u32, generation: &mut Bed) -> Result<(), KernelError> {
+        let judge = generation.instance.judge()?.fd().map_err(KernelError::bpf("cannot use the program"))?;
+        self.generations.set(slot, judge, 0).map_err(KernelError::bpf("cannot switch the generation"))
+    }
+
+    /// Writes a word of the control map, see `abi::control`.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn control(&mut self, word: u32, value: u64) -> Result<(), KernelError> {
+        self.control.set(word, value, 0).map_err(KernelError::bpf("cannot write a word of control"))
+    }
+
+    /// Lets a frame arrive `repeat` times.
+    ///
+    /// # Errors
+    /// As for [`Bed::run`].
+    pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
+        test_run(self.instance.program(program::ROOT)?, frame, repeat)
+    }
+
+    /// What the program itself counted, by logical interface.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn outcomes(&self, logical: u32) -> Result<Vec<InterfaceOutcome>, KernelError> {
+        counters::read_outcomes(&self.outcomes, std::iter::once(logical))
     }
 }
 

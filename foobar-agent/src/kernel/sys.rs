@@ -2,13 +2,17 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
+
+use aya::maps::MapFd;
 
 use super::error::KernelError;
 
-/// `BPF_MAP_UPDATE_ELEM` of `enum bpf_cmd`.
+/// Values of `enum bpf_cmd`.
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 
 /// The part of `union bpf_attr` that `BPF_MAP_*_ELEM` reads.
@@ -55,19 +59,39 @@ pub(super) fn write_only_value(
     }
 }
 
+/// The value at an index of a map of 32-bit values, or `None` where there is none. aya cannot
+/// read a program array; the kernel gives the number of the program in the slot.
+pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelError> {
+    let mut value = 0u32;
+    let attributes = MapElement {
+        map_fd: u32::try_from(map.as_fd().as_raw_fd()).unwrap_or(u32::MAX),
+        padding: 0,
+        key: std::ptr::from_ref(&index) as u64,
+        value: (&raw mut value) as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value are of the 4 bytes that the map has for each, and outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attributes, size_of::<MapElement>())
+    };
+    match io::Error::last_os_error() {
+        _ if result == 0 => Ok(Some(value)),
+        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        source => Err(KernelError::System { what: "cannot read which generation judges", source }),
+    }
+}
+
 /// Returns when every packet that was being judged at the call has left the datapath.
 ///
-/// `MEMBARRIER_CMD_GLOBAL` waits for an RCU grace period (Linux 4.3); XDP programs run
-/// inside RCU read sections.
-pub(super) fn wait_for_running_programs() -> Result<(), KernelError> {
+/// `MEMBARRIER_CMD_GLOBAL` waits for an RCU grace period (Linux 4.3); XDP programs run inside
+/// RCU read sections. A kernel with `nohz_full` has no such call; a tenth of a second is then
+/// more than any program runs.
+pub(super) fn wait_for_running_programs() {
     const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
     // SAFETY: no pointers are passed.
     let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if result == 0 {
-        Ok(())
-    } else {
-        let source = io::Error::last_os_error();
-        Err(KernelError::System { what: "cannot wait for running programs", source })
+    if result != 0 {
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

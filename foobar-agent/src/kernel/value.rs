@@ -7,8 +7,8 @@ use foobar_ebpf::abi::{Counter, InterfaceSlot};
 #[repr(transparent)]
 pub(super) struct Plain<T>(pub(super) T);
 
-// SAFETY (all of them): `repr(C)` structs of integers without implicit padding (their sizes
-// are asserted beside them), so any byte pattern is a value and no byte is uninitialised.
+// SAFETY: a `repr(C)` struct of integers without implicit padding (its size
+// is asserted beside it), so any byte pattern is a value and no byte is uninitialised.
 unsafe impl aya::Pod for Plain<Counter> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<InterfaceSlot> {}

@@ -3,13 +3,12 @@
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
-use foobar_ebpf::abi::image::{Entry, Header, Leaf};
+use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
     OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control,
 };
 use foobar_ebpf::packet::Scratch;
-use foobar_ebpf::policy::Image;
 
 #[map]
 pub(super) static GENERATIONS: ProgramArray = ProgramArray::with_max_entries(GENERATION_SLOTS, 0);
@@ -115,41 +114,17 @@ pub(super) fn service(slot: u32) -> Option<ServicePort> {
     SERVICE_PORTS.get(slot as usize).map(|word| ServicePort::from_word(word.load()))
 }
 
-/// The image of this generation, read where it lies in the map.
-pub(super) struct MapImage {
-    header: Option<*const Header>,
-    image_bytes: u32,
-}
-
-impl MapImage {
-    #[inline(always)]
-    pub(super) fn of_generation() -> Self {
-        let image_bytes = IMAGE_BYTES.load();
-        Self { header: if image_bytes == 0 { None } else { IMAGE.get_ptr(0) }, image_bytes }
+/// The image of this generation, and its size in bytes; `None` where nothing is judged.
+#[inline(always)]
+pub(super) fn image() -> Option<(*const Header, u32)> {
+    match image_bytes() {
+        0 => None,
+        bytes => IMAGE.get_ptr(0).map(|header| (header, bytes)),
     }
 }
 
-impl Image for MapImage {
-    /// A constant for the verifier, which follows the walk entry by entry.
-    #[inline(always)]
-    fn entries(&self) -> u32 {
-        self.image_bytes.saturating_sub(size_of::<Header>() as u32) / size_of::<Entry>() as u32
-    }
-
-    #[inline(always)]
-    fn entry(&self, index: u32) -> Option<&Entry> {
-        let header = self.header?;
-        if index >= self.entries() {
-            return None;
-        }
-        // SAFETY: the entries follow the header in the same map value, whose size is
-        // `image_bytes`; entries are aligned to 8 as the value is.
-        Some(unsafe { &*header.add(1).cast::<Entry>().add(index as usize) })
-    }
-
-    #[inline(always)]
-    fn policy(&self) -> Option<&Leaf> {
-        // SAFETY: the map gave a valid, aligned pointer, and an image begins with its header.
-        self.header.map(|header| unsafe { &(*header).policy })
-    }
+/// Bytes of the image: a constant for the verifier.
+#[inline(always)]
+pub(super) fn image_bytes() -> u32 {
+    IMAGE_BYTES.load()
 }

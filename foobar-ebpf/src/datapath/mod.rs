@@ -5,6 +5,7 @@
 //! ```
 
 mod exit;
+mod image;
 mod maps;
 mod trace;
 
@@ -18,8 +19,11 @@ use foobar_ebpf::packet::reader::AddressReader;
 use foobar_ebpf::policy::{self, Judgement};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
+use image::MapImage;
+
 /// What is attached. It never changes: a ruleset is switched by the slot that it enters.
 #[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro passes the context so")]
 fn foobar_root(ctx: XdpContext) -> u32 {
     let deadline_ns = maps::control(control::CONFIRM_DEADLINE_NS);
     // SAFETY: the helper has no preconditions.
@@ -42,6 +46,7 @@ fn enter(ctx: &XdpContext, slot: u32) {
 
 /// Judges a packet by this generation's image.
 #[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro passes the context so")]
 fn foobar_judge(ctx: XdpContext) -> u32 {
     let length_bytes = length_bytes(&ctx);
     // SAFETY: the verifier checks each read against `data_end`; the context outlives the reader.
@@ -52,7 +57,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     let parsed = packet::parse(&reader, scratch);
-    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &maps::MapImage::of_generation());
+    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &MapImage::of_generation());
     if judgement.verdict == Verdict::Allow {
         exit::count_services(&reader, &parsed.packet);
     }

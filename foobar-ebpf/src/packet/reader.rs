@@ -38,8 +38,10 @@ impl PacketReader for [u8] {
 }
 
 /// No header starts behind it: two tags, an IPv6 header and eight extension headers of 2,048
-/// bytes at most end well before. The verifier wants a bound on what is added to an address.
-const OFFSET_MAX: usize = 0x7fff;
+/// bytes at most end well before. The verifier wants a bound on what is added to an address, and a
+/// plain comparison to learn it from: beside a power of two, LLVM tests a sign bit instead, and the
+/// verifier goes on with 65,535, to which nothing may be added any more.
+const OFFSET_MAX: usize = 0x7ff0;
 
 /// A packet between two addresses, as an XDP program gets it: `data` and `data_end`.
 ///

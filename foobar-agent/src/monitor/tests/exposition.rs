@@ -1,3 +1,5 @@
+//! The exposition as text: golden output, closed sets, and that every family moves.
+
 use std::collections::BTreeSet;
 
 use foobar_ebpf::verdict::Reason;

@@ -1,3 +1,5 @@
+//! The endpoint over real sockets: what strangers may ask, and what they may not hold up.
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,0 +1,183 @@
+//! The generation that judges: its installation by one write, its counters, and how counts
+//! follow names from one generation to the next. Knows no interface.
+
+use std::fs;
+use std::path::PathBuf;
+
+use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
+use foobar_ebpf::abi::{GENERATION_ACTIVE, map};
+
+use super::counters;
+use super::error::KernelError;
+use super::ledger::{Ledger, Names};
+use super::loader::{CounterMap, Instance};
+use super::message::{Generation, Named};
+use super::pins::{self, Pins};
+use super::sys;
+
+pub(super) struct Generations {
+    slots: ProgramArray<MapData>,
+    ledger: Ledger,
+    /// The counters of the generation that judges, if one does.
+    live: Option<Live>,
+}
+
+/// The counters of one generation.
+struct Live {
+    rules: CounterMap,
+    services: CounterMap,
+}
+
+/// Hits by rule, the policy last, and messages by service.
+pub(super) struct Hits {
+    pub(super) generation: u64,
+    pub(super) rules: Vec<Named>,
+    pub(super) services: Vec<Named>,
+}
+
+impl Generations {
+    /// Takes up what an earlier agent left.
+    pub(super) fn open(
+        instance: &mut Instance,
+        pins: &Pins,
+        ledger_path: PathBuf,
+    ) -> Result<Self, KernelError> {
+        let slots = instance.ebpf.take_map(map::GENERATIONS).ok_or(KernelError::Missing(map::GENERATIONS))?;
+        let Map::ProgramArray(data) = &slots else { return Err(KernelError::Missing(map::GENERATIONS)) };
+        let judging = sys::lookup_u32(data.fd(), GENERATION_ACTIVE)?;
+        let mut generations = Self {
+            ledger: Ledger::open(ledger_path)?,
+            live: None,
+            slots: slots.try_into().map_err(KernelError::bpf("unexpected map"))?,
+        };
+        if let Some(program) = judging {
+            generations.take_up(pins, program)?;
+        }
+        Ok(generations)
+    }
+
+    /// Finds the counters of the program that judges. An agent that died between announcing a
+    /// generation and promoting it has left two: the kernel says which one it is.
+    fn take_up(&mut self, pins: &Pins, program: u32) -> Result<(), KernelError> {
+        let maps = maps_of(program)?;
+        let judged = Pinned::open(pins, self.ledger.judging().number);
+        let pending = self.ledger.pending().and_then(|names| Pinned::open(pins, names.number));
+        if let Some(pending) = pending.filter(|pending| maps.contains(&pending.rules_id)) {
+            let (rules, services) = match &judged {
+                Some(judged) => judged.live.read(self.ledger.judging())?,
+                None => Default::default(),
+            };
+            self.ledger.promote(rules, services);
+            self.live = Some(pending.live);
+        } else {
+            self.ledger.withdraw();
+            self.live = judged.filter(|judged| maps.contains(&judged.rules_id)).map(|judged| judged.live);
+        }
+        Ok(())
+    }
+
+    /// Makes a generation the one that judges. Everything that can fail comes before the one
+    /// write that switches; after it nothing does.
+    pub(super) fn install(&mut self, generation: Generation, pins: &Pins) -> Result<(), KernelError> {
+        let mut instance = Instance::load(Some(&generation), Some(pins))?;
+        instance.judge()?;
+        let number = self.ledger.next_number();
+        let folder = pins.generation(number);
+        // An agent that died between making the folder and announcing it has left one.
+        pins::remove(&folder)?;
+        fs::create_dir(&folder).map_err(KernelError::io("cannot create", &folder))?;
+        for name in [map::RULES, map::SERVICES] {
+            instance.pin_map(name, &folder)?;
+        }
+        let next = Live {
+            rules: instance.take_counters(map::RULES)?,
+            services: instance.take_counters(map::SERVICES)?,
+        };
+        let services = generation.service_names();
+        self.ledger.announce(Names { number, rules: generation.rules, services })?;
+        let judge = instance.judge()?.fd().map_err(KernelError::bpf("cannot use the program"))?;
+        if let Err(error) = self.slots.set(GENERATION_ACTIVE, judge, 0) {
+            self.ledger.withdraw();
+            return Err(KernelError::bpf("cannot switch the generation")(error));
+        }
+        let previous = self.live.replace(next);
+        self.conclude(previous);
+        if let Err(error) = pins.keep_generation(Some(number)) {
+            tracing::warn!("{error}");
+        }
+        Ok(())
+    }
+
+    /// Adds what the generation before counted. The switch has happened: what goes wrong here
+    /// is said and does not undo it.
+    fn conclude(&mut self, previous: Option<Live>) {
+        let (rules, services) = match previous {
+            Some(previous) => {
+                sys::wait_for_running_programs();
+                previous.read(self.ledger.judging()).unwrap_or_else(|error| {
+                    tracing::error!("the counts of the last generation are lost: {error}");
+                    Default::default()
+                })
+            }
+            None => Default::default(),
+        };
+        self.ledger.promote(rules, services);
+    }
+
+    /// Reads the counters, with what earlier generations counted under the same names.
+    pub(super) fn read(&self) -> Result<Hits, KernelError> {
+        let Some(live) = &self.live else {
+            return Ok(Hits { generation: 0, rules: Vec::new(), services: Vec::new() });
+        };
+        let names = self.ledger.judging();
+        let (mut rules, mut services) = live.read(names)?;
+        self.ledger.add_carried(&mut rules, &mut services);
+        Ok(Hits { generation: names.number, rules, services })
+    }
+
+    /// Forgets every generation: their pins are gone.
+    pub(super) fn remove(&mut self) -> Result<(), KernelError> {
+        self.live = None;
+        self.ledger.remove()
+    }
+}
+
+/// Counters that an earlier agent left.
+struct Pinned {
+    live: Live,
+    /// The kernel's number of the map of rule counters.
+    rules_id: u32,
+}
+
+impl Pinned {
+    fn open(pins: &Pins, number: u64) -> Option<Self> {
+        let folder = pins.generation(number);
+        let data = |name: &str| MapData::from_pin(folder.join(name)).ok();
+        let counters = |data| PerCpuArray::try_from(Map::from_map_data(data).ok()?).ok();
+        let rules = data(map::RULES)?;
+        let rules_id = rules.info().ok()?.id();
+        let live = Live { rules: counters(rules)?, services: counters(data(map::SERVICES)?)? };
+        Some(Self { live, rules_id })
+    }
+}
+
+impl Live {
+    fn read(&self, names: &Names) -> Result<(Vec<Named>, Vec<Named>), KernelError> {
+        Ok((
+            counters::read_named(&self.rules, &names.rules)?,
+            counters::read_named(&self.services, &names.services)?,
+        ))
+    }
+}
+
+/// Numbers of the maps that a program uses.
+fn maps_of(program: u32) -> Result<Vec<u32>, KernelError> {
+    const WHAT: &str = "cannot examine the generation that judges";
+    for loaded in aya::programs::loaded_programs() {
+        let loaded = loaded.map_err(KernelError::bpf(WHAT))?;
+        if loaded.id() == program {
+            return Ok(loaded.map_ids().map_err(KernelError::bpf(WHAT))?.unwrap_or_default());
+        }
+    }
+    Ok(Vec::new())
+}
