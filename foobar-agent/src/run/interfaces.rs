@@ -264,17 +264,18 @@ impl Interfaces {
         let mut surplus = std::mem::take(&mut self.left);
         surplus
             .retain(|ifindex| !self.states.values().any(|s| s.held.is_some_and(|h| h.ifindex == *ifindex)));
+        let mut surplus: Vec<_> = surplus.into_iter().map(|i| (format!("interface {i}"), i)).collect();
         if let Wanted::Named(names) = &firewall.interfaces {
             self.states.retain(|name, state| {
                 let keep = names.contains(name);
-                surplus.extend(state.held.filter(|_| !keep).map(|held| held.ifindex));
+                surplus.extend(state.held.filter(|_| !keep).map(|held| (name.clone(), held.ifindex)));
                 keep
             });
         }
-        for ifindex in surplus {
+        for (name, ifindex) in surplus {
             match kernel.release(ifindex).await {
-                Ok(()) => tracing::info!("no longer configured: the datapath is off interface {ifindex}"),
-                Err(error) => tracing::error!("{error}"),
+                Ok(()) => tracing::info!("{name}: no longer configured, the datapath is taken off"),
+                Err(error) => tracing::error!("{name}: {error}"),
             }
         }
     }
