@@ -27,7 +27,7 @@ pub(super) struct Pins {
 impl Pins {
     /// Makes the folders, and mounts a BPF file system at its usual place if it is missing.
     pub(super) fn open(pin_dir: &Path) -> Result<Self, KernelError> {
-        let existing = pin_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let existing = pin_dir.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("/"));
         let is_bpffs = sys::is_bpffs(existing).map_err(KernelError::io("cannot examine", existing))?;
         if !is_bpffs {
             if !pin_dir.starts_with(USUAL_MOUNT) {

@@ -29,7 +29,7 @@ pub(super) fn check() -> Result<(), KernelError> {
 }
 
 fn check_release(release: &str) -> Result<(), KernelError> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>());
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < KERNEL_MIN => {
             Err(KernelError::KernelTooOld { found: release.to_owned(), needed: KERNEL_MIN_TEXT })

@@ -95,10 +95,10 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
     match &file.0 {
         Some(path) => tracing::info!("configuration: {}", path.display()),
         None => {
-            tracing::info!("no configuration file: attaching where a default route leads, judging nothing")
+            tracing::info!("no configuration file: attaching where a default route leads, judging nothing");
         }
     }
-    for warning in warnings.iter() {
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
     let socket = ControlSocket::bind(&config.host.run_dir)?;

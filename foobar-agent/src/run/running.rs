@@ -217,7 +217,7 @@ impl Running {
     fn note_reload(&self, result: &Result<ReloadReport>) {
         let (ok, message) = match result {
             Ok(report) => {
-                for warning in report.warnings.iter() {
+                for warning in &report.warnings {
                     tracing::warn!("{warning}");
                 }
                 (true, format!("generation {}", report.generation))
