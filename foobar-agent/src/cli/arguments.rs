@@ -46,7 +46,7 @@ pub(super) enum Command {
     Rules(Look),
     /// List the backends of the load balancer, with their state
     Backends(Look),
-    /// Remove the datapath from every interface; the agent goes on without it
+    /// Remove the datapath from every interface: the agent, if one runs, goes on without it
     Detach(Target),
     /// Set how much the datapath writes to the agent's log
     DatapathLog(DatapathLogOptions),

@@ -9,10 +9,13 @@ use toml::de::{DeTable, DeValue};
 use super::Output;
 use super::arguments::{DEFAULT_CONFIG, Look};
 use crate::control::client::{Client, ClientError};
+use crate::kernel::Places;
 use crate::monitor::snapshot::Snapshot;
 
-/// Where the control socket is unless a configuration says otherwise.
+/// Folders unless a configuration says otherwise.
 const DEFAULT_RUN_DIR: &str = "/run/foobar";
+const DEFAULT_STATE_DIR: &str = "/var/lib/foobar";
+const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/foobar";
 
 /// Names one running agent.
 #[derive(Clone, Debug, Default, Args)]
@@ -36,31 +39,45 @@ impl Target {
         Ok(runtime.block_on(question(client))?)
     }
 
-    /// A file that is named must be readable; the default one need not exist.
     fn run_dir(&self) -> io::Result<PathBuf> {
-        if let Some(run_dir) = &self.run_dir {
-            return Ok(run_dir.clone());
+        match &self.run_dir {
+            Some(run_dir) => Ok(run_dir.clone()),
+            None => self.host_folder("run_dir", DEFAULT_RUN_DIR),
         }
+    }
+
+    /// Where the agent has what outlives it; nothing where only its `run_dir` is known.
+    pub(super) fn places(&self) -> io::Result<Option<Places>> {
+        if self.run_dir.is_some() {
+            return Ok(None);
+        }
+        let pin_dir = self.host_folder("pin_dir", DEFAULT_PIN_DIR)?;
+        let state_dir = self.host_folder("state_dir", DEFAULT_STATE_DIR)?;
+        Ok(Some(Places { pin_dir, state_dir }))
+    }
+
+    /// A folder of `[host]`. A file that is named must be readable; the default one need not exist.
+    fn host_folder(&self, key: &str, default: &str) -> io::Result<PathBuf> {
         let path = self.config.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(_) if self.config.is_none() => return Ok(DEFAULT_RUN_DIR.into()),
+            Err(_) if self.config.is_none() => return Ok(default.into()),
             Err(error) => {
                 return Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display())));
             }
         };
         let folder = std::path::absolute(path)?.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-        Ok(folder.join(run_dir_of(&text).unwrap_or_else(|| DEFAULT_RUN_DIR.to_owned())))
+        Ok(folder.join(host_key(&text, key).unwrap_or_else(|| default.to_owned())))
     }
 }
 
-/// `host.run_dir` of a configuration, which need not be valid otherwise: an agent must be reachable
+/// A text of `[host]` in a configuration, which need not be valid otherwise: an agent must be reachable
 /// while its file is being repaired.
-fn run_dir_of(text: &str) -> Option<String> {
+fn host_key(text: &str, key: &str) -> Option<String> {
     let (document, _errors) = DeTable::parse_recoverable(text);
     let host = document.get_ref().get("host")?.get_ref();
-    match host.get("run_dir")?.get_ref() {
-        DeValue::String(run_dir) => Some(run_dir.to_string()),
+    match host.get(key)?.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
         _ => None,
     }
 }
@@ -91,8 +108,8 @@ mod tests {
     #[test]
     fn the_run_dir_is_found_in_a_broken_file() {
         let broken = "[host]\nrun_dir = \"/run/lb\"\nnonsense = 1\n[firewall\ndefault = drop\n";
-        assert_eq!(run_dir_of(broken).as_deref(), Some("/run/lb"));
-        assert_eq!(run_dir_of("[firewall]\ndefault = \"drop\"\n"), None);
+        assert_eq!(host_key(broken, "run_dir").as_deref(), Some("/run/lb"));
+        assert_eq!(host_key("[firewall]\ndefault = \"drop\"\n", "run_dir"), None);
     }
 
     #[test]
@@ -106,11 +123,17 @@ mod tests {
         assert_eq!(target.run_dir().unwrap(), folder.path().join("run"));
         std::fs::write(&file, "").unwrap();
         assert_eq!(target.run_dir().unwrap(), Path::new(DEFAULT_RUN_DIR));
+
+        std::fs::write(&file, "[host]\npin_dir = \"/sys/fs/bpf/lb\"\n").unwrap();
+        let places = target.places().unwrap().unwrap();
+        assert_eq!(places.pin_dir, Path::new("/sys/fs/bpf/lb"));
+        assert_eq!(places.state_dir, Path::new(DEFAULT_STATE_DIR));
     }
 
     #[test]
     fn a_named_folder_needs_no_file() {
         let target = Target { config: None, run_dir: Some("/run/web1".into()) };
         assert_eq!(target.run_dir().unwrap(), Path::new("/run/web1"));
+        assert_eq!(target.places().unwrap(), None);
     }
 }

@@ -25,11 +25,11 @@ pub enum SocketError {
     #[error(
         "another agent runs with {} (process {process})\n  hint: stop it, or give this agent its own \
          host.run_dir, host.state_dir and host.pin_dir",
-        run_dir.display()
+        folder.display()
     )]
     AnotherAgent {
         /// The folder that both want.
-        run_dir: PathBuf,
+        folder: PathBuf,
         /// The other agent's process id, as it wrote it.
         process: String,
     },
@@ -62,8 +62,7 @@ impl ControlSocket {
     /// # Errors
     /// Where another agent holds `run_dir`, or a file or folder cannot be made.
     pub fn bind(run_dir: &Path) -> Result<Self, SocketError> {
-        fs::create_dir_all(run_dir).map_err(at("make the folder", run_dir))?;
-        let lock = claim(run_dir)?;
+        let lock = claim(run_dir, LOCK_NAME)?;
         let path = run_dir.join(SOCKET_NAME);
         // Whoever bound it no longer lives: the lock is ours.
         match fs::remove_file(&path) {
@@ -105,10 +104,14 @@ impl Drop for ControlSocket {
     }
 }
 
-/// Locks `run_dir`. The kernel frees the lock however its holder ends, so it tells a live agent
-/// from a dead one without a race.
-fn claim(run_dir: &Path) -> Result<File, SocketError> {
-    let path = run_dir.join(LOCK_NAME);
+/// Makes a folder and locks it by a file of this name. The kernel frees the lock however its
+/// holder ends, so it tells a live agent from a dead one without a race.
+///
+/// # Errors
+/// Where another agent holds the folder, or a file or folder cannot be made.
+pub fn claim(folder: &Path, lock_name: &str) -> Result<File, SocketError> {
+    fs::create_dir_all(folder).map_err(at("make the folder", folder))?;
+    let path = folder.join(lock_name);
     let mut lock = File::options()
         .read(true)
         .write(true)
@@ -123,10 +126,7 @@ fn claim(run_dir: &Path) -> Result<File, SocketError> {
             // Only for the message; an agent that has just started may not have written it yet.
             let read = lock.take(20).read_to_string(&mut process);
             let process = if read.is_ok() && !process.is_empty() { process.trim() } else { "unknown" };
-            return Err(SocketError::AnotherAgent {
-                run_dir: run_dir.to_owned(),
-                process: process.to_owned(),
-            });
+            return Err(SocketError::AnotherAgent { folder: folder.to_owned(), process: process.to_owned() });
         }
         Err(TryLockError::Error(source)) => return Err(at("lock", &path)(source)),
     }

@@ -41,10 +41,30 @@ pub enum KernelError {
     /// `pin_dir` cannot hold pins.
     #[error(
         "{path} is not on a BPF file system, so the firewall could not outlive the agent; mount one with \
-         `mount -t bpf bpf {path}`, or set host.pin_dir to a folder below /sys/fs/bpf"
+         `mkdir -p {path} && mount -t bpf bpf {path}`, or set host.pin_dir to a folder below /sys/fs/bpf"
     )]
     NotBpffs {
         /// The folder.
+        path: PathBuf,
+    },
+    /// The BPF file system is not there, and could not be mounted.
+    #[error(
+        "cannot mount a BPF file system at {path}: {source}; mounting needs CAP_SYS_ADMIN: run \
+         `mount -t bpf bpf {path}` as root before the agent starts"
+    )]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another agent holds the pins.
+    #[error(
+        "another agent runs with the pins in {path}; stop it, or give this agent its own host.run_dir, \
+         host.state_dir and host.pin_dir"
+    )]
+    PinsHeld {
+        /// `pin_dir`.
         path: PathBuf,
     },
     /// A file operation failed.
@@ -59,18 +79,31 @@ pub enum KernelError {
     },
     /// Somebody else's XDP program is there.
     #[error(
-        "{interface} already has the XDP program {program}, which is not ours; remove it with \
-         `ip link set dev {interface} xdp off` (or the tool that put it there), or leave {interface} out of \
-         firewall.interfaces"
+        "{interface} already has the XDP program {program}, which is not ours; {remedy}; or leave {interface} \
+         out of firewall.interfaces"
     )]
     ForeignProgram {
         /// The interface.
         interface: String,
         /// Name and number of the program, as far as known.
         program: String,
+        /// How to be rid of it.
+        remedy: String,
+    },
+    /// A datapath of ours is there whose pins are not in `pin_dir`.
+    #[error(
+        "{interface} already has the datapath of another foobar-agent, with another host.pin_dir (program id \
+         {program}); stop that agent and run `foobar-agent detach --config …` with its configuration, or leave \
+         {interface} out of firewall.interfaces"
+    )]
+    OtherAgent {
+        /// The interface.
+        interface: String,
+        /// The kernel's number of its program.
+        program: u32,
     },
     /// The interface does not take an XDP program in the mode asked for.
-    #[error("cannot attach to {interface} in {mode} mode: {source}{hint}")]
+    #[error("cannot attach to {interface} in {mode} mode: {source}; {remedy}")]
     Attach {
         /// The interface.
         interface: String,
@@ -78,12 +111,13 @@ pub enum KernelError {
         mode: &'static str,
         /// The kernel's word.
         source: io::Error,
-        /// What may help, or nothing.
-        hint: &'static str,
+        /// What may help.
+        remedy: &'static str,
     },
     /// The kernel attached without a link, which could not be pinned.
     #[error(
-        "{interface} took the datapath without a BPF link, which cannot outlive the agent; it was taken off again"
+        "{interface} took the datapath without a BPF link, which cannot outlive the agent, so it was taken off \
+         again; set firewall.mode to \"generic\", or leave {interface} out of firewall.interfaces"
     )]
     NoLink {
         /// The interface.
@@ -118,8 +152,11 @@ pub enum KernelError {
         /// Why not.
         source: io::Error,
     },
+    /// The worker was asked before it had opened the datapath.
+    #[error("the datapath is not open yet; try again when the agent has started")]
+    NotOpen,
     /// The worker is gone: it ended with the agent.
-    #[error("the kernel worker has ended")]
+    #[error("the kernel worker has ended; its last words are in the agent's log; restart the agent")]
     WorkerGone,
 }
 

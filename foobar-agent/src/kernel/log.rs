@@ -1,41 +1,58 @@
-//! The datapath's diagnostics: aya-log's ring buffer to our own log.
+//! The datapath's diagnostics: aya-log's ring buffer to our own log, in a thread of its own. A
+//! datapath that says more than can be written keeps no one waiting but this thread.
 
-use std::io;
+use std::{io, thread};
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 use super::error::KernelError;
 
-/// Reads what the datapath has to say. All generations write to one buffer.
+/// Passes on what the datapath has to say, until dropped. All generations write to one buffer.
 pub(super) struct Diagnostics {
-    logger: AsyncFd<EbpfLogger<ToTracing>>,
+    _stop: oneshot::Sender<()>,
 }
 
 impl Diagnostics {
-    pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+    pub(super) fn start(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         let logger = EbpfLogger::init_with_logger(ebpf, ToTracing)
             .map_err(KernelError::bpf("cannot open the datapath's diagnostics"))?;
+        let (stop, stopped) = oneshot::channel();
+        let work = move || {
+            if let Err(error) = pass_on(logger, stopped) {
+                tracing::warn!("the datapath's diagnostics cannot be read, and will be missing: {error}");
+            }
+        };
+        thread::Builder::new()
+            .name("datapath-log".to_owned())
+            .spawn(work)
+            .map_err(|source| KernelError::System { what: "cannot start the datapath's log", source })?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+fn pass_on(logger: EbpfLogger<ToTracing>, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async move {
         // SAFETY: the logger owns its descriptor and keeps it open until it is dropped, which
         // it is only with the registration.
         let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
-        let logger = logger.map_err(|error| KernelError::System {
-            what: "cannot wait for diagnostics",
-            source: error.into(),
-        })?;
-        Ok(Self { logger })
-    }
-
-    /// Waits for diagnostics and passes them on.
-    pub(super) async fn pass_on(&mut self) -> io::Result<()> {
-        let mut ready = self.logger.readable_mut().await?;
-        ready.get_inner_mut().flush();
-        ready.clear_ready();
-        Ok(())
-    }
+        let mut logger = logger.map_err(io::Error::from)?;
+        loop {
+            tokio::select! {
+                _ = &mut stopped => return Ok(()),
+                ready = logger.readable_mut() => {
+                    let mut ready = ready?;
+                    ready.get_inner_mut().flush();
+                    ready.clear_ready();
+                }
+            }
+        }
+    })
 }
 
 /// aya-log speaks the `log` crate's language; the agent speaks tracing's.
@@ -47,11 +64,11 @@ impl log::Log for ToTracing {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let text = in_words(&record.args().to_string());
+        let text = format!("datapath: {}", in_words(&record.args().to_string()));
         match record.level() {
-            log::Level::Error => tracing::error!(target: "datapath", "{text}"),
-            log::Level::Warn => tracing::warn!(target: "datapath", "{text}"),
-            _ => tracing::info!(target: "datapath", "{text}"),
+            log::Level::Error => tracing::error!("{text}"),
+            log::Level::Warn => tracing::warn!("{text}"),
+            _ => tracing::info!("{text}"),
         }
     }
 

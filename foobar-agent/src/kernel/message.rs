@@ -1,5 +1,7 @@
-//! What the agent and the kernel worker say to each other. Plain data: no aya type, nothing
-//! that could not be written to a socket.
+//! What the agent and the kernel worker say to each other. Plain, owned data: no aya type and no
+//! descriptor, so that it can be written to a socket one day.
+
+use std::path::PathBuf;
 
 use foobar_ebpf::abi::ServicePort;
 use foobar_ebpf::verdict::{Reason, Verdict};
@@ -31,18 +33,20 @@ impl Generation {
 /// What the worker is asked.
 #[derive(Debug)]
 pub(super) enum Request {
+    /// Open what an earlier agent left, or make it. Comes first.
+    Open(Places),
     /// Make this the generation that judges.
     Install(Generation),
     /// Attach the datapath to an interface.
     Attach { interface: Interface, logical: u32, mode: AttachMode },
-    /// The interface is gone: forget its pins.
+    /// Take the datapath off an interface.
+    Release { ifindex: u32 },
+    /// The interface is gone: forget its pin.
     Forget { ifindex: u32 },
     /// Read every counter.
     Read,
     /// Emit diagnostics down to this level.
     SetLogLevel(LogLevel),
-    /// Remove the datapath from the host unless it is on an interface.
-    Abandon,
     /// Remove the datapath from the host.
     Detach,
 }
@@ -51,6 +55,7 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) enum Reply {
     Done,
+    Opened(Found),
     Attached(Attached),
     Counters(Counters),
 }
@@ -73,17 +78,51 @@ impl AttachedMode {
             Self::Generic => "generic",
         }
     }
+
+    /// Whether a configuration that asks for `wanted` is content with it.
+    pub fn satisfies(self, wanted: AttachMode) -> bool {
+        AttachMode::Auto == wanted || self.asked_for() == wanted
+    }
+
+    /// What a configuration says to get exactly this.
+    pub fn asked_for(self) -> AttachMode {
+        match self {
+            Self::Native => AttachMode::Native,
+            Self::Generic => AttachMode::Generic,
+        }
+    }
+}
+
+/// Folders of one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Pins, on a BPF file system.
+    pub pin_dir: PathBuf,
+    /// What must last over a restart.
+    pub state_dir: PathBuf,
+}
+
+/// What an earlier agent left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Nothing: all that is there now was made by this opening.
+    pub fresh: bool,
+    /// Interfaces that the datapath was attached to, by ifindex; some may be gone.
+    pub links: Vec<u32>,
 }
 
 /// The result of an attachment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
+    /// The kernel's number of the program, by which a later look tells whether it is still there.
+    pub program: u32,
     /// How.
     pub mode: AttachedMode,
     /// Why native was not possible, where it was tried first.
     pub native_refused: Option<String>,
-    /// The datapath was found attached, left by an earlier agent, and goes on.
-    pub adopted: bool,
+    /// How the datapath was attached before; for an earlier agent's in the same mode, which goes
+    /// on, that mode.
+    pub before: Option<AttachedMode>,
 }
 
 /// Every counter of the datapath, summed over CPUs, and over generations where counters
@@ -114,7 +153,7 @@ pub struct InterfaceOutcome {
 }
 
 /// A counter that follows a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     /// Name of a rule or service.
     pub name: String,

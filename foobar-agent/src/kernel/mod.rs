@@ -1,13 +1,15 @@
 //! The datapath in the kernel, seen from the rest of the agent: messages in, counters out.
 //!
 //! This is the only module that knows aya, and with `foobar-ebpf` the only one with `unsafe`
-//! code. What it offers is plain: [`Handle`] sends serialisable messages to a worker of its
-//! own, so that the worker can be moved to a small privileged process.
+//! code. What it offers is plain: [`Handle`] sends messages to a worker of its own, so that the
+//! worker can be moved to a small privileged process. Messages are owned data without descriptors
+//! or aya types. Most can be serialised as they are; [`Generation`] holds structs of the ABI and
+//! [`Counters`] its enums, which such a process would send as bytes and numbers.
 //!
 //! ```text
 //! Handle ──Request──► worker ─► session ─┬─ pins      where maps, programs and links outlive us
 //!        ◄──Reply────                    ├─ loader    object ─► maps and programs of a generation
-//!                                        ├─ attach    links on interfaces
+//!                                        ├─ attach    links on interfaces (link, foreign)
 //!                                        └─ counters  per-CPU values ─► sums
 //! ```
 #![expect(unsafe_code, reason = "maps are bytes, and two system calls have no safe wrapper")]
@@ -15,8 +17,11 @@
 mod attach;
 mod counters;
 mod error;
+mod foreign;
 mod generations;
 mod ledger;
+mod leftovers;
+mod link;
 mod loader;
 mod log;
 mod message;
@@ -29,8 +34,9 @@ mod value;
 mod worker;
 
 pub use error::KernelError;
+pub use leftovers::remove_left;
 pub use message::{
-    Attached, AttachedMode, CounterSample, Counters, Generation, InterfaceOutcome, LogLevel, Named,
+    Attached, AttachedMode, CounterSample, Counters, Found, Generation, InterfaceOutcome, LogLevel, Named,
+    Places,
 };
-pub use session::Places;
 pub use worker::Handle;

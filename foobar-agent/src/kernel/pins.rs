@@ -8,20 +8,30 @@
 //!                       generation-7/RULES, …     counters of the judging generation
 //! ```
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use foobar_ebpf::abi::DATAPATH_VERSION;
 
 use super::error::KernelError;
-use super::sys;
+use super::{link, sys};
 
 /// Where a BPF file system usually is; the only place where the agent mounts one itself.
 const USUAL_MOUNT: &str = "/sys/fs/bpf";
 
-#[derive(Clone, Debug)]
+/// The folder of links.
+const LINKS: &str = "links";
+
+/// What the folder of one version is called, before its number.
+const FOLDER: &str = "datapath-v";
+
+/// The pins of one agent. Held, no other agent opens them.
+#[derive(Debug)]
 pub(super) struct Pins {
     folder: PathBuf,
+    /// `pin_dir` itself, locked.
+    _lock: File,
 }
 
 impl Pins {
@@ -33,13 +43,43 @@ impl Pins {
             if !pin_dir.starts_with(USUAL_MOUNT) {
                 return Err(KernelError::NotBpffs { path: pin_dir.to_owned() });
             }
-            sys::mount_bpffs(Path::new(USUAL_MOUNT))
-                .map_err(KernelError::io("cannot mount a BPF file system at", USUAL_MOUNT))?;
+            let path = PathBuf::from(USUAL_MOUNT);
+            sys::mount_bpffs(&path).map_err(|source| KernelError::Mount { path, source })?;
         }
-        let pins = Self { folder: pin_dir.join(format!("datapath-v{DATAPATH_VERSION}")) };
-        let links = pins.links();
+        let folder = pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}"));
+        let links = folder.join(LINKS);
         fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;
-        Ok(pins)
+        Ok(Self { folder, _lock: lock(pin_dir)? })
+    }
+
+    /// The pins of every version that an agent left, or nothing.
+    pub(super) fn left(pin_dir: &Path) -> Result<Vec<Self>, KernelError> {
+        let entries = match fs::read_dir(pin_dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(KernelError::io("cannot read", pin_dir))?,
+        };
+        let held = lock(pin_dir)?;
+        let mut left = Vec::new();
+        for entry in entries {
+            let folder = entry.map_err(KernelError::io("cannot read", pin_dir))?.path();
+            let name = folder.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.starts_with(FOLDER)) {
+                let lock = held.try_clone().map_err(KernelError::io("cannot lock", pin_dir))?;
+                left.push(Self { folder, _lock: lock });
+            }
+        }
+        Ok(left)
+    }
+
+    /// Interfaces with a pinned link, by ifindex.
+    pub(super) fn linked(&self) -> Result<Vec<u32>, KernelError> {
+        let links = self.links();
+        let entries = match fs::read_dir(&links) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(KernelError::io("cannot read", &links))?,
+        };
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Ok(numbers.collect())
     }
 
     pub(super) fn map(&self, name: &str) -> PathBuf {
@@ -51,20 +91,13 @@ impl Pins {
     }
 
     fn links(&self) -> PathBuf {
-        self.folder.join("links")
+        self.folder.join(LINKS)
     }
 
     /// Named by number: names on a BPF file system must not hold a dot, names of interfaces
     /// may. An interface that went and came back has another number, its old link is dead.
     pub(super) fn link(&self, ifindex: u32) -> PathBuf {
         self.links().join(ifindex.to_string())
-    }
-
-    /// Whether any attachment is pinned.
-    pub(super) fn has_links(&self) -> Result<bool, KernelError> {
-        let links = self.links();
-        let mut entries = fs::read_dir(&links).map_err(KernelError::io("cannot read", links))?;
-        Ok(entries.next().is_some())
     }
 
     pub(super) fn generation(&self, number: u64) -> PathBuf {
@@ -85,16 +118,42 @@ impl Pins {
         Ok(())
     }
 
-    /// Removes everything; links without a holder detach.
-    pub(super) fn remove_all(&self) -> Result<(), KernelError> {
-        remove(&self.folder)
+    /// Takes the datapath off every interface, then removes every pin. Returns the interfaces by
+    /// ifindex.
+    pub(super) fn remove_all(&self) -> Result<Vec<u32>, KernelError> {
+        let linked = self.linked()?;
+        for &ifindex in &linked {
+            link::release(&self.link(ifindex))?;
+        }
+        remove(&self.folder)?;
+        Ok(linked)
+    }
+}
+
+/// Locks a folder until the file is dropped; the kernel does so however its holder ends.
+fn lock(folder: &Path) -> Result<File, KernelError> {
+    let file = File::open(folder).map_err(KernelError::io("cannot open", folder))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(KernelError::PinsHeld { path: folder.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(KernelError::io("cannot lock", folder)(error)),
+    }
+}
+
+/// Removes a pin, or nothing where it is not there.
+pub(super) fn remove_file(pin: &Path) -> Result<(), KernelError> {
+    match fs::remove_file(pin) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(KernelError::io("cannot remove", pin)(error))
+        }
+        _ => Ok(()),
     }
 }
 
 /// Removes a folder of pins, or nothing where it is not there.
 pub(super) fn remove(folder: &Path) -> Result<(), KernelError> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(KernelError::io("cannot remove", folder)(error))
         }
         _ => Ok(()),

@@ -1,7 +1,7 @@
 //! The datapath as one agent holds it: shared maps, the program that is attached, the
 //! generation that judges, and the counters that follow names from one generation to the next.
 
-use std::path::PathBuf;
+use std::rc::Rc;
 use std::{fs, io};
 
 use aya::maps::{Array, MapData};
@@ -15,48 +15,63 @@ use super::error::KernelError;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
-use super::message::{Attached, Counters, Generation, LogLevel};
-use super::pins::Pins;
+use super::message::{Attached, Counters, Found, Generation, LogLevel, Places};
+use super::pins::{self, Pins};
 use super::value::Plain;
-use super::{attach, counters, preflight};
+use super::{attach, counters, foreign, link, preflight};
 use crate::config::model::AttachMode;
-use crate::net::Interface;
+use crate::net::{Interface, XdpPresent};
 
-/// Folders of one agent.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// Pins, on a BPF file system.
-    pub pin_dir: PathBuf,
-    /// What must last over a restart.
-    pub state_dir: PathBuf,
-}
+/// The file of the [`Ledger`] in `state_dir`.
+pub(super) const LEDGER_NAME: &str = "datapath.json";
 
 pub(super) struct Session {
-    pins: Pins,
+    pins: Rc<Pins>,
     root: Xdp,
+    /// The kernel's number of `root`.
+    root_id: u32,
     generations: Generations,
     control: Array<MapData, u64>,
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     logical: Vec<u32>,
-    pub(super) diagnostics: Diagnostics,
+    _diagnostics: Diagnostics,
 }
 
 impl Session {
-    /// Opens what an earlier agent left, or makes it.
-    pub(super) fn open(places: &Places) -> Result<Self, KernelError> {
+    /// Opens what an earlier agent left, or makes it; where that fails, what was made is removed.
+    pub(super) fn open(places: &Places) -> Result<(Self, Found), KernelError> {
         preflight::check()?;
-        let pins = Pins::open(&places.pin_dir)?;
+        let pins = Rc::new(Pins::open(&places.pin_dir)?);
+        let links = pins.linked()?;
+        let found = Found { fresh: links.is_empty() && !pins.root().exists(), links };
+        match Self::open_at(&pins, places) {
+            Ok(session) => Ok((session, found)),
+            Err(error) => {
+                if found.fresh
+                    && let Err(left) = pins.remove_all()
+                {
+                    tracing::warn!("{left}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn open_at(pins: &Rc<Pins>, places: &Places) -> Result<Self, KernelError> {
         fs::create_dir_all(&places.state_dir).map_err(KernelError::io("cannot create", &places.state_dir))?;
-        let mut instance = Instance::load(None, Some(&pins))?;
+        let mut instance = Instance::load(None, Some(pins))?;
+        let root = open_root(&mut instance, pins)?;
+        let root_id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
         Ok(Self {
-            root: open_root(&mut instance, &pins)?,
-            generations: Generations::open(&mut instance, &pins, places.state_dir.join("datapath.json"))?,
+            generations: Generations::open(&mut instance, pins, places.state_dir.join(LEDGER_NAME))?,
             control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
-            diagnostics: Diagnostics::new(&mut instance.ebpf)?,
-            pins,
+            _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
+            pins: Rc::clone(pins),
+            root,
+            root_id,
             logical: vec![0],
         })
     }
@@ -66,7 +81,7 @@ impl Session {
         self.generations.install(generation, &self.pins)
     }
 
-    /// Attaches to an interface; what an earlier agent left there goes on.
+    /// Attaches to an interface; what is attached there in a mode that fits goes on.
     pub(super) fn attach(
         &mut self,
         interface: &Interface,
@@ -75,16 +90,17 @@ impl Session {
     ) -> Result<Attached, KernelError> {
         self.set_logical(interface.ifindex, logical)?;
         let pin = self.pins.link(interface.ifindex);
-        let root_id = self.root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
         match interface.xdp {
-            Some(present) if present.program == root_id && pin.exists() => {
-                Ok(Attached { mode: present.mode, native_refused: None, adopted: true })
-            }
-            Some(present) => {
-                let program = describe_program(present.program);
-                Err(KernelError::ForeignProgram { interface: interface.name.clone(), program })
-            }
             None => attach::attach(&mut self.root, interface, mode, &pin),
+            Some(present) if present.program != self.root_id || !pin.exists() => {
+                Err(foreign::refuse(interface, present))
+            }
+            Some(XdpPresent { program, mode: before }) if before.satisfies(mode) => {
+                Ok(Attached { program, mode: before, native_refused: None, before: Some(before) })
+            }
+            Some(XdpPresent { mode: before, .. }) => {
+                attach::attach_anew(&mut self.root, interface, (before, mode), &pin)
+            }
         }
     }
 
@@ -114,10 +130,14 @@ impl Session {
         Ok(())
     }
 
-    /// Forgets the pin of an interface that is gone.
-    pub(super) fn forget(&mut self, ifindex: u32) {
-        // The link is dead with its interface; a pin that stays is removed by the next attachment.
-        let _ = fs::remove_file(self.pins.link(ifindex));
+    /// Takes the datapath off an interface.
+    pub(super) fn release(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        link::release(&self.pins.link(ifindex))
+    }
+
+    /// Forgets the pin of an interface that is gone: its link is dead.
+    pub(super) fn forget(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        pins::remove_file(&self.pins.link(ifindex))
     }
 
     /// Reads every counter.
@@ -132,11 +152,6 @@ impl Session {
         self.control
             .set(control::LOG_LEVEL, level as u64, 0)
             .map_err(KernelError::bpf("cannot set the level of diagnostics"))
-    }
-
-    /// Removes all that is left where no interface has it.
-    pub(super) fn abandon(&mut self) -> Result<(), KernelError> {
-        if self.pins.has_links()? { Ok(()) } else { self.detach() }
     }
 
     /// Takes the datapath off every interface and removes all that it left.
@@ -154,15 +169,4 @@ fn open_root(instance: &mut Instance, pins: &Pins) -> Result<Xdp, KernelError> {
         root.pin(&pin).map_err(KernelError::bpf("cannot pin the datapath"))?;
     }
     Xdp::from_pin(&pin, XdpAttachType::Interface).map_err(KernelError::bpf("cannot open the pinned datapath"))
-}
-
-fn describe_program(id: u32) -> String {
-    let name = aya::programs::loaded_programs()
-        .filter_map(Result::ok)
-        .find(|program| program.id() == id)
-        .and_then(|program| program.name_as_str().map(str::to_owned));
-    match name {
-        Some(name) if !name.is_empty() => format!("{name:?} (id {id})"),
-        _ => format!("with id {id}"),
-    }
 }

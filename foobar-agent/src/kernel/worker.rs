@@ -5,8 +5,8 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::KernelError;
-use super::message::{Attached, Counters, Generation, LogLevel, Reply, Request};
-use super::session::{Places, Session};
+use super::message::{Attached, Counters, Found, Generation, LogLevel, Places, Reply, Request};
+use super::session::Session;
 use crate::config::model::AttachMode;
 use crate::net::Interface;
 
@@ -22,19 +22,28 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Opens the datapath and starts the worker.
+    /// Starts the worker. It touches nothing before [`Handle::open`].
     ///
     /// # Errors
-    /// When the host lacks what the datapath needs, or what an earlier agent left cannot be opened.
-    pub fn start(places: Places) -> Result<Self, KernelError> {
+    /// When there is no thread for it.
+    pub fn start() -> Result<Self, KernelError> {
         let (requests, inbox) = mpsc::channel(QUEUE);
-        let (opened, result) = std::sync::mpsc::channel();
         thread::Builder::new()
             .name("kernel".to_owned())
-            .spawn(move || work(&places, inbox, &opened))
+            .spawn(move || work(inbox))
             .map_err(|source| KernelError::System { what: "cannot start the kernel worker", source })?;
-        result.recv().map_err(|_| KernelError::WorkerGone)??;
         Ok(Self { requests })
+    }
+
+    /// Opens the datapath that an earlier agent left, or makes one, attached nowhere.
+    ///
+    /// # Errors
+    /// When the host lacks what the datapath needs, or what is there cannot be opened.
+    pub async fn open(&self, places: Places) -> Result<Found, KernelError> {
+        match self.ask(Request::Open(places)).await? {
+            Reply::Opened(found) => Ok(found),
+            _ => Err(KernelError::WorkerGone),
+        }
     }
 
     /// Makes a generation the one that judges; on an error the old one goes on.
@@ -45,7 +54,7 @@ impl Handle {
         self.ask(Request::Install(generation)).await.map(|_| ())
     }
 
-    /// Attaches the datapath to an interface, or goes on with what an earlier agent attached.
+    /// Attaches the datapath to an interface, or goes on with what is attached in a mode that fits.
     ///
     /// # Errors
     /// When the interface does not take it.
@@ -57,14 +66,22 @@ impl Handle {
     ) -> Result<Attached, KernelError> {
         match self.ask(Request::Attach { interface, logical, mode }).await? {
             Reply::Attached(attached) => Ok(attached),
-            Reply::Done | Reply::Counters(_) => Err(KernelError::WorkerGone),
+            _ => Err(KernelError::WorkerGone),
         }
+    }
+
+    /// Takes the datapath off an interface.
+    ///
+    /// # Errors
+    /// When the kernel does not let go.
+    pub async fn release(&self, ifindex: u32) -> Result<(), KernelError> {
+        self.ask(Request::Release { ifindex }).await.map(|_| ())
     }
 
     /// Forgets an interface that is gone.
     ///
     /// # Errors
-    /// When the worker has ended.
+    /// When its pin cannot be removed.
     pub async fn forget(&self, ifindex: u32) -> Result<(), KernelError> {
         self.ask(Request::Forget { ifindex }).await.map(|_| ())
     }
@@ -76,7 +93,7 @@ impl Handle {
     pub async fn counters(&self) -> Result<Counters, KernelError> {
         match self.ask(Request::Read).await? {
             Reply::Counters(counters) => Ok(counters),
-            Reply::Done | Reply::Attached(_) => Err(KernelError::WorkerGone),
+            _ => Err(KernelError::WorkerGone),
         }
     }
 
@@ -86,15 +103,6 @@ impl Handle {
     /// When the map cannot be written.
     pub async fn set_log_level(&self, level: LogLevel) -> Result<(), KernelError> {
         self.ask(Request::SetLogLevel(level)).await.map(|_| ())
-    }
-
-    /// Removes what a start that failed has made. What an earlier agent left on an interface, this
-    /// start has only opened: it stays in force.
-    ///
-    /// # Errors
-    /// When a pin cannot be removed.
-    pub async fn abandon(&self) -> Result<(), KernelError> {
-        self.ask(Request::Abandon).await.map(|_| ())
     }
 
     /// Removes the datapath from the host: links, pins, counters.
@@ -112,57 +120,32 @@ impl Handle {
     }
 }
 
-fn work(
-    places: &Places,
-    mut inbox: mpsc::Receiver<Envelope>,
-    opened: &std::sync::mpsc::Sender<Result<(), KernelError>>,
-) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
-        Ok(runtime) => runtime,
-        Err(source) => {
-            let error = KernelError::System { what: "cannot start the kernel worker", source };
-            let _ = opened.send(Err(error));
-            return;
-        }
-    };
-    runtime.block_on(async move {
-        let mut session = match Session::open(places) {
-            Ok(session) => session,
-            Err(error) => {
-                let _ = opened.send(Err(error));
-                return;
-            }
-        };
-        let _ = opened.send(Ok(()));
-        loop {
-            tokio::select! {
-                envelope = inbox.recv() => match envelope {
-                    // The asker may have gone; the work is done all the same.
-                    Some((request, answer)) => drop(answer.send(answer_to(&mut session, request))),
-                    None => return,
-                },
-                passed = session.diagnostics.pass_on() => if let Err(error) = passed {
-                    tracing::warn!("the datapath's diagnostics cannot be read: {error}");
-                    return;
-                },
-            }
-        }
-    });
+fn work(mut inbox: mpsc::Receiver<Envelope>) {
+    let mut session = None;
+    while let Some((request, answer)) = inbox.blocking_recv() {
+        // The asker may have gone; the work is done all the same.
+        drop(answer.send(answer_to(&mut session, request)));
+    }
 }
 
-fn answer_to(session: &mut Session, request: Request) -> Result<Reply, KernelError> {
-    match request {
-        Request::Install(generation) => session.install(generation).map(|()| Reply::Done),
-        Request::Attach { interface, logical, mode } => {
+fn answer_to(opened: &mut Option<Session>, request: Request) -> Result<Reply, KernelError> {
+    match (request, opened.as_mut()) {
+        (Request::Open(places), _) => {
+            // What an earlier opening holds locked must be free.
+            *opened = None;
+            let (session, found) = Session::open(&places)?;
+            *opened = Some(session);
+            Ok(Reply::Opened(found))
+        }
+        (_, None) => Err(KernelError::NotOpen),
+        (Request::Attach { interface, logical, mode }, Some(session)) => {
             session.attach(&interface, logical, mode).map(Reply::Attached)
         }
-        Request::Forget { ifindex } => {
-            session.forget(ifindex);
-            Ok(Reply::Done)
-        }
-        Request::Read => session.read().map(Reply::Counters),
-        Request::SetLogLevel(level) => session.set_log_level(level).map(|()| Reply::Done),
-        Request::Abandon => session.abandon().map(|()| Reply::Done),
-        Request::Detach => session.detach().map(|()| Reply::Done),
+        (Request::Read, Some(session)) => session.read().map(Reply::Counters),
+        (Request::Install(generation), Some(session)) => session.install(generation).map(|()| Reply::Done),
+        (Request::Release { ifindex }, Some(session)) => session.release(ifindex).map(|()| Reply::Done),
+        (Request::Forget { ifindex }, Some(session)) => session.forget(ifindex).map(|()| Reply::Done),
+        (Request::SetLogLevel(level), Some(session)) => session.set_log_level(level).map(|()| Reply::Done),
+        (Request::Detach, Some(session)) => session.detach().map(|()| Reply::Done),
     }
 }

@@ -1,45 +1,60 @@
-//! Which interfaces the datapath should be on, and which it is on. Follows interfaces as
-//! they come and go; decides nothing about packets.
+//! Which interfaces the datapath should be on, and which it is on. Follows interfaces as they
+//! come, go, and change their names; decides nothing about packets.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::round::{Refused, Round, say};
 use crate::config::model::{AttachMode, Firewall, Interfaces as Wanted};
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::{Attached, AttachedMode, Handle, KernelError};
-use crate::net::{Interface, Net};
+use crate::kernel::{AttachedMode, Handle};
+use crate::net::{self, Interface};
+
+/// The datapath on an interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    pub(super) ifindex: u32,
+    pub(super) mode: AttachedMode,
+    /// The kernel's number of the program: another one, or none, there means that it was taken off.
+    program: u32,
+}
+
+/// What the log already holds about an interface that the datapath is not on.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Said {
+    #[default]
+    Nothing,
+    Absent,
+    Refused(String),
+}
 
 /// One interface that the datapath should be on.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct State {
-    /// Its present ifindex and mode, where the datapath is on it.
-    pub(super) attached: Option<(u32, AttachedMode)>,
-    /// What stood in the way at the last try, said once.
-    said: Option<String>,
+    /// Where the datapath is on it.
+    pub(super) held: Option<Held>,
+    said: Said,
 }
 
 /// All of them, by name.
 #[derive(Debug)]
 pub(super) struct Interfaces {
     pub(super) numbers: InterfaceNumbers,
+    /// The numbers as they are in `state_dir`.
+    saved: InterfaceNumbers,
+    state_dir: PathBuf,
     states: BTreeMap<String, State>,
-}
-
-/// What one round of looking changed.
-#[derive(Debug, Default)]
-pub(super) struct Round {
-    /// Newly attached, with the ifindex.
-    pub(super) attached: Vec<(String, u32)>,
-    /// Configured and not there.
-    pub(super) absent: Vec<String>,
-    /// There, and refusing.
-    pub(super) refused: Vec<KernelError>,
+    /// Attached by an earlier agent, by ifindex, and not looked at yet.
+    left: Vec<u32>,
+    said_unrouted: bool,
 }
 
 impl Interfaces {
-    pub(super) fn new(numbers: InterfaceNumbers) -> Self {
-        Self { numbers, states: BTreeMap::new() }
+    pub(super) fn new(numbers: InterfaceNumbers, state_dir: PathBuf) -> Self {
+        let saved = InterfaceNumbers::default();
+        Self { numbers, saved, state_dir, states: BTreeMap::new(), left: Vec::new(), said_unrouted: false }
     }
 
     pub(super) fn states(&self) -> impl Iterator<Item = (&str, &State)> {
@@ -48,115 +63,226 @@ impl Interfaces {
 
     /// Names that the datapath is on.
     pub(super) fn attached_names(&self) -> Vec<String> {
-        let attached = self.states.iter().filter(|(_, state)| state.attached.is_some());
-        attached.map(|(name, _)| name.clone()).collect()
+        let held = self.states.iter().filter(|(_, state)| state.held.is_some());
+        held.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What an earlier agent left attached, by ifindex.
+    pub(super) fn left_by_an_earlier_agent(&mut self, links: Vec<u32>) {
+        self.left = links;
+    }
+
+    /// Writes the numbers of interfaces where they have changed. Lost ones cost no packet, only
+    /// the continuity of counters.
+    pub(super) fn save_numbers(&mut self) {
+        if self.numbers == self.saved {
+            return;
+        }
+        if let Err(error) = self.numbers.save(&self.state_dir) {
+            tracing::warn!("cannot write the numbers of interfaces to host.state_dir: {error}");
+        }
+        self.saved = self.numbers.clone();
     }
 
     /// Attaches where the datapath should be and is not, and notes what is gone.
-    pub(super) async fn follow(&mut self, firewall: &Firewall, kernel: &Handle, net: &Net) -> Result<Round> {
-        let present = net.interfaces().await?;
-        let wanted = wanted(firewall, &present, net).await?;
-        let mut round = Round::default();
-        self.forget_vanished(&present, kernel).await;
+    pub(super) async fn follow(&mut self, firewall: &Firewall, kernel: &Handle) -> Result<Round> {
+        let present = net::interfaces().await?;
+        self.notice_renamed(&present, firewall, kernel).await;
+        self.notice_lost(&present, kernel).await;
+        let wanted = self.wanted(firewall, &present).await?;
+        let mut round = Round { unrouted: wanted.is_empty(), ..Round::default() };
+        self.say_unrouted(round.unrouted);
+        // On the disk before the kernel counts by them. The name without a number says so below.
+        for interface in present.iter().filter(|interface| wanted.contains(&interface.name)) {
+            let _ = self.numbers.number(&interface.name);
+        }
+        self.save_numbers();
         for name in wanted {
-            let state = self.states.entry(name.clone()).or_default();
-            let Some(interface) = present.iter().find(|interface| interface.name == name) else {
-                if state.said.is_none() {
-                    tracing::warn!("{name} is not there: the datapath attaches as soon as it appears");
-                    state.said = Some(String::new());
-                }
-                round.absent.push(name);
-                continue;
-            };
-            if state.attached.is_some_and(|(ifindex, _)| ifindex == interface.ifindex) {
-                continue;
-            }
-            let logical = self.numbers.number(&name)?;
-            match kernel.attach(interface.clone(), logical, firewall.mode).await {
-                Ok(attached) => {
-                    say(interface, firewall.mode, &attached);
-                    *state = State { attached: Some((interface.ifindex, attached.mode)), said: None };
-                    if !attached.adopted {
-                        round.attached.push((name, interface.ifindex));
-                    }
-                }
-                Err(error) => {
-                    let text = error.to_string();
-                    if state.said.as_ref() != Some(&text) {
-                        tracing::error!("{text}");
-                        state.said = Some(text);
-                    }
-                    round.refused.push(error);
-                }
+            match present.iter().find(|interface| interface.name == name) {
+                Some(interface) => self.bring(interface, firewall.mode, kernel, &mut round).await,
+                None => self.miss(name, &mut round),
             }
         }
         Ok(round)
     }
 
-    async fn forget_vanished(&mut self, present: &[Interface], kernel: &Handle) {
+    /// With `auto`, an interface that once was wanted stays so: losing a route is no reason to
+    /// open a host.
+    async fn wanted(&self, firewall: &Firewall, present: &[Interface]) -> Result<Vec<String>> {
+        if let Wanted::Named(names) = &firewall.interfaces {
+            return Ok(names.clone());
+        }
+        let routed = net::with_default_route().await?;
+        let is_wanted = |interface: &&Interface| {
+            (routed.contains(&interface.ifindex) && !interface.loopback)
+                || self.left.contains(&interface.ifindex)
+                || self.states.contains_key(&interface.name)
+        };
+        Ok(present.iter().filter(is_wanted).map(|interface| interface.name.clone()).collect())
+    }
+
+    fn say_unrouted(&mut self, unrouted: bool) {
+        if unrouted && !self.said_unrouted {
+            tracing::warn!(
+                "no interface has a default route: the datapath attaches as soon as one has, \
+                 or name interfaces in firewall.interfaces"
+            );
+        }
+        self.said_unrouted = unrouted;
+    }
+
+    fn miss(&mut self, name: String, round: &mut Round) {
+        if !self.states.contains_key(&name) {
+            round.rows.push(name.clone());
+        }
+        let state = self.states.entry(name.clone()).or_default();
+        if state.said != Said::Absent {
+            tracing::warn!("{name} is not there: the datapath attaches as soon as it appears");
+            state.said = Said::Absent;
+        }
+        round.absent.push(name);
+    }
+
+    async fn bring(&mut self, interface: &Interface, mode: AttachMode, kernel: &Handle, round: &mut Round) {
+        let name = &interface.name;
+        let is_new = !self.states.contains_key(name);
+        if is_new {
+            round.rows.push(name.clone());
+        }
+        let number = self.numbers.number(name);
+        let state = self.states.entry(name.clone()).or_default();
+        if state.held.is_some_and(|held| held.mode.satisfies(mode)) {
+            return;
+        }
+        let attached = match number {
+            Ok(number) => kernel.attach(interface.clone(), number, mode).await.map_err(anyhow::Error::from),
+            Err(error) => Err(error.into()),
+        };
+        match attached {
+            Ok(attached) => {
+                say(name, mode, &attached);
+                let held =
+                    Held { ifindex: interface.ifindex, mode: attached.mode, program: attached.program };
+                *state = State { held: Some(held), said: Said::Nothing };
+                round.note(interface, &attached);
+            }
+            Err(error) => {
+                let text = crate::control::describe(&error);
+                if state.said != Said::Refused(text.clone()) {
+                    tracing::error!("{text}");
+                    state.said = Said::Refused(text);
+                }
+                round.refused.push(Refused { error, blocks: is_new || state.held.is_some() });
+            }
+        }
+    }
+
+    /// An interface keeps the datapath under a new name, with that name's number.
+    async fn notice_renamed(&mut self, present: &[Interface], firewall: &Firewall, kernel: &Handle) {
+        let mut moved = Vec::new();
+        self.states.retain(|old, state| {
+            let Some(held) = state.held else { return true };
+            let now = present.iter().find(|interface| interface.ifindex == held.ifindex);
+            let Some(now) = now.filter(|interface| interface.name != *old) else { return true };
+            tracing::warn!("{old} is called {} now: the datapath stays on it", now.name);
+            moved.push((now, held));
+            false
+        });
+        for (interface, held) in moved {
+            let name = &interface.name;
+            if matches!(&firewall.interfaces, Wanted::Named(names) if !names.contains(name)) {
+                tracing::warn!(
+                    "{name} is not in firewall.interfaces: the next reload takes the datapath off"
+                );
+            }
+            let entered = match self.numbers.number(name) {
+                Ok(number) => kernel.attach(interface.clone(), number, held.mode.asked_for()).await.map(drop),
+                Err(error) => {
+                    tracing::error!("{error}");
+                    Ok(())
+                }
+            };
+            if let Err(error) = entered {
+                tracing::warn!("{name} is still counted under its old name: {error}");
+            }
+            self.states.insert(name.clone(), State { held: Some(held), said: Said::Nothing });
+        }
+    }
+
+    /// Interfaces that are gone, and those that somebody has taken the datapath off.
+    async fn notice_lost(&mut self, present: &[Interface], kernel: &Handle) {
         for (name, state) in &mut self.states {
-            let Some((ifindex, _)) = state.attached else { continue };
-            if present.iter().any(|interface| interface.ifindex == ifindex && interface.name == *name) {
-                continue;
-            }
-            tracing::warn!("{name} is gone: the datapath attaches again as soon as it is back");
-            *state = State { attached: None, said: Some(String::new()) };
-            if let Err(error) = kernel.forget(ifindex).await {
-                tracing::warn!("{error}");
+            let Some(held) = state.held else { continue };
+            match present.iter().find(|interface| interface.ifindex == held.ifindex) {
+                Some(interface) if interface.xdp.is_some_and(|xdp| xdp.program == held.program) => {}
+                Some(_) => {
+                    tracing::error!("{name}: somebody has taken the datapath off; attaching it again");
+                    *state = State::default();
+                }
+                None => {
+                    tracing::warn!("{name} is gone: the datapath attaches again as soon as it is back");
+                    *state = State { held: None, said: Said::Absent };
+                    if let Err(error) = kernel.forget(held.ifindex).await {
+                        tracing::warn!("{error}");
+                    }
+                }
             }
         }
     }
 
-    /// Takes the datapath off these interfaces again.
-    pub(super) async fn release(&mut self, names: &[(String, u32)], kernel: &Handle) {
-        for (name, ifindex) in names {
-            if let Err(error) = kernel.forget(*ifindex).await {
-                tracing::warn!("{error}");
+    /// Takes back what a round has changed, as far as the kernel lets it.
+    pub(super) async fn undo(&mut self, round: Round, kernel: &Handle) {
+        for interface in &round.attached {
+            if let Err(error) = kernel.release(interface.ifindex).await {
+                tracing::error!("{}: {error}", interface.name);
             }
-            self.states.remove(name);
+            if let Some(state) = self.states.get_mut(&interface.name) {
+                state.held = None;
+            }
+        }
+        for (interface, before) in round.moved {
+            let Ok(number) = self.numbers.number(&interface.name) else { continue };
+            let name = interface.name.clone();
+            match kernel.attach(interface, number, before.asked_for()).await {
+                Ok(attached) => {
+                    let held = self.states.get_mut(&name).and_then(|state| state.held.as_mut());
+                    if let Some(held) = held {
+                        held.mode = attached.mode;
+                    }
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        for name in round.rows {
+            self.states.remove(&name);
         }
     }
 
-    /// Takes the datapath off interfaces that the configuration no longer names. With
-    /// `interfaces = "auto"` none is: losing a route is no reason to open a host.
+    /// Takes the datapath off interfaces that the configuration does not name, also where an
+    /// earlier agent attached it. With `auto` none is.
     pub(super) async fn keep_only(&mut self, firewall: &Firewall, kernel: &Handle) {
-        let Wanted::Named(names) = &firewall.interfaces else { return };
-        let mut surplus = Vec::new();
-        for (name, state) in self.states.iter().filter(|(name, _)| !names.contains(name)) {
-            surplus.push((name.clone(), state.attached.map_or(0, |(ifindex, _)| ifindex)));
+        let mut surplus = std::mem::take(&mut self.left);
+        surplus
+            .retain(|ifindex| !self.states.values().any(|s| s.held.is_some_and(|h| h.ifindex == *ifindex)));
+        if let Wanted::Named(names) = &firewall.interfaces {
+            self.states.retain(|name, state| {
+                let keep = names.contains(name);
+                surplus.extend(state.held.filter(|_| !keep).map(|held| held.ifindex));
+                keep
+            });
         }
-        for (name, _) in &surplus {
-            tracing::info!("{name}: no longer configured, the datapath is taken off");
+        for ifindex in surplus {
+            match kernel.release(ifindex).await {
+                Ok(()) => tracing::info!("no longer configured: the datapath is off interface {ifindex}"),
+                Err(error) => tracing::error!("{error}"),
+            }
         }
-        self.release(&surplus, kernel).await;
     }
 
     /// The datapath was removed everywhere.
     pub(super) fn all_detached(&mut self) {
         for state in self.states.values_mut() {
-            state.attached = None;
+            state.held = None;
         }
-    }
-}
-
-async fn wanted(firewall: &Firewall, present: &[Interface], net: &Net) -> Result<Vec<String>> {
-    match &firewall.interfaces {
-        Wanted::Named(names) => Ok(names.clone()),
-        Wanted::Auto => {
-            let with_route = net.with_default_route().await?;
-            let there = present.iter().filter(|interface| with_route.contains(&interface.ifindex));
-            Ok(there.map(|interface| interface.name.clone()).collect())
-        }
-    }
-}
-
-fn say(interface: &Interface, mode: AttachMode, attached: &Attached) {
-    let (name, mode_word) = (&interface.name, attached.mode.as_str());
-    match (&attached.native_refused, attached.adopted) {
-        (_, true) => tracing::info!("{name}: the datapath of an earlier agent goes on ({mode_word})"),
-        (Some(why), _) if mode == AttachMode::Auto => {
-            tracing::warn!("{name}: attached in generic mode, slower, because native was refused: {why}");
-        }
-        _ => tracing::info!("{name}: attached in {mode_word} mode"),
     }
 }

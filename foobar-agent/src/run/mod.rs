@@ -2,14 +2,18 @@
 //! reloads, and stops. Owns the lifetime of the parts; what each does is its own business.
 //!
 //! ```text
-//! configuration ─► control socket ─► kernel ─► balancer ─► monitor ─► generation ─► interfaces
-//!                  └──────────── on an error: dropped again, nothing stays ───────────────┘
+//! signals ─► configuration ─► folders, socket ─► balancer ─► monitor ─► kernel ─► interfaces
+//!            └──────────── on an error: dropped again, nothing stays ─────────────┘
 //! ```
 
 mod interfaces;
 mod picture;
+mod reload;
+mod round;
 mod running;
 
+use std::fs::File;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,15 +26,14 @@ use tracing_subscriber::EnvFilter;
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
 use crate::cli::{Failure, RunOptions};
-use crate::config::model::Config;
 use crate::config::{self, Diagnostics, Loaded};
 use crate::control::Agent as _;
 use crate::control::server::Server as ControlServer;
-use crate::control::socket::ControlSocket;
+use crate::control::socket::{self, ControlSocket};
 use crate::firewall::compile::compile;
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::{Handle, Places};
-use crate::net::{Changes, Net};
+use crate::kernel::Handle;
+use crate::net::Changes;
 
 /// Where the configuration is unless told otherwise.
 const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
@@ -40,6 +43,16 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// One change of the network brings many messages; they are looked at together.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// Between two looks at the network, so that a storm of routes costs five a second.
+const LOOK_PAUSE: Duration = Duration::from_millis(180);
+
+/// The network is looked at this often without news: the kernel says nothing about a program
+/// that is taken off an interface.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Locks `state_dir`; two agents may have different folders for their sockets.
+const STATE_LOCK: &str = "state.lock";
 
 /// Runs the agent until a signal ends it.
 ///
@@ -52,9 +65,12 @@ pub fn run(options: &RunOptions) -> Result<()> {
         .build()
         .context("cannot start the control runtime")?;
     LocalSet::new().block_on(&runtime, async {
+        // Before anything is half done: a signal during the start is taken when it has ended.
+        let signals = Signals::listen()?;
         let file = ConfigFile::find(options.config.as_deref());
-        let agent = start(file, options.strict).await?;
-        serve(agent).await
+        let started = start(file, options.strict).await?;
+        serve(started, signals).await;
+        Ok(())
     })
 }
 
@@ -62,7 +78,12 @@ pub fn run(options: &RunOptions) -> Result<()> {
 fn start_log() {
     let filter = EnvFilter::try_from_env("FOOBAR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // A second start in one process, as in tests, keeps the first one's log.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
 }
 
 /// Where the configuration comes from, at the start and at each reload.
@@ -83,11 +104,12 @@ impl ConfigFile {
     }
 }
 
-/// A started agent with what keeps it reachable.
+/// A started agent with what keeps it reachable and its folders its own.
 struct Started {
     agent: Rc<Running>,
     changes: Changes,
     _control: ControlServer,
+    _state: File,
 }
 
 async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
@@ -102,66 +124,66 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
         tracing::warn!("{warning}");
     }
     let socket = ControlSocket::bind(&config.host.run_dir)?;
-    let places = Places { pin_dir: config.host.pin_dir.clone(), state_dir: config.host.state_dir.clone() };
-    let kernel = Handle::start(places)?;
-    let started = start_parts(file, config, kernel.clone(), strict).await;
-    let (agent, changes) = match started {
-        Ok(parts) => parts,
-        Err(error) => {
-            if let Err(left) = kernel.abandon().await {
-                tracing::warn!("not all that this start made could be removed: {left}");
-            }
-            return Err(error);
-        }
-    };
-    tracing::info!("control socket: {}", socket.path().display());
-    let control = ControlServer::start(socket, Rc::clone(&agent));
-    Ok(Started { agent, changes, _control: control })
-}
-
-/// What can fail when the kernel's part is open: nothing of it stays then.
-async fn start_parts(
-    file: ConfigFile,
-    config: Config,
-    kernel: Handle,
-    strict: bool,
-) -> Result<(Rc<Running>, Changes)> {
+    let state = socket::claim(&config.host.state_dir, STATE_LOCK)?;
     let mut numbers = InterfaceNumbers::load(&config.host.state_dir);
     let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
         .map_err(|error| Failure::Configuration(error.into()))?;
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
-    let (net, changes) = Net::open()?;
+    let changes = Changes::listen()?;
+    let kernel = Handle::start()?;
 
-    let agent = Rc::new(Running::new(file, Parts { config, kernel, net, balancer, numbers }));
-    agent.listen()?;
+    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers }));
+    let monitor = agent.bind_monitor()?;
     agent.arm(generation, strict).await?;
-    Ok((agent, changes))
+    agent.serve_monitor(monitor);
+    tracing::info!("control socket: {}", socket.path().display());
+    let control = ControlServer::start(socket, Rc::clone(&agent));
+    Ok(Started { agent, changes, _control: control, _state: state })
 }
 
-async fn serve(started: Started) -> Result<()> {
-    let Started { agent, mut changes, _control } = started;
-    let listen = |kind| signal(kind).context("cannot listen for signals");
-    let mut hang_up = listen(SignalKind::hangup())?;
-    let mut stop = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
+/// Serves until a signal ends the agent. Following the network is a task of its own, so that
+/// neither waits for the other.
+async fn serve(started: Started, mut signals: Signals) {
+    let Started { agent, changes, _control, _state } = started;
+    let follower = tokio::task::spawn_local(follow(Rc::clone(&agent), changes));
     loop {
         tokio::select! {
-            name = any(&mut stop) => {
+            name = any(&mut signals.stop) => {
                 tracing::info!("{name}: finishing requests in flight");
                 agent.stop(DRAIN_LIMIT).await;
-                return Ok(());
+                follower.abort();
+                return;
             }
-            _ = hang_up.recv() => if let Err(refusal) = agent.reload().await {
+            _ = signals.hang_up.recv() => if let Err(refusal) = agent.reload().await {
                 // The reload itself has logged what it did.
                 tracing::debug!("reload refused: {refusal}");
             },
-            news = changes.next() => {
-                if !news {
-                    anyhow::bail!("netlink has ended: interfaces that appear would not be protected");
-                }
-                tokio::time::sleep(SETTLE).await;
-                agent.follow().await;
-            }
         }
+    }
+}
+
+async fn follow(agent: Rc<Running>, changes: Changes) {
+    loop {
+        // The time without news ends the waiting as news do.
+        let _ = tokio::time::timeout(LOOK_INTERVAL, changes.next()).await;
+        tokio::time::sleep(SETTLE).await;
+        agent.follow().await;
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// The signals that the agent answers to.
+struct Signals {
+    hang_up: Signal,
+    /// SIGINT, SIGTERM.
+    stop: [Signal; 2],
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        let stop = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
+        Ok(Self { hang_up: listen(SignalKind::hangup())?, stop })
     }
 }
 

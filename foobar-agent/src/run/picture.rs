@@ -50,7 +50,7 @@ fn interface_rows(counters: &Counters, interfaces: &Interfaces) -> Vec<Interface
         let rows = counters.outcomes.iter().filter(|row| Some(row.interface) == logical);
         InterfaceSnapshot {
             name: name.to_owned(),
-            mode: state.attached.map(|(_, mode)| mode.as_str().to_owned()),
+            mode: state.held.map(|held| held.mode.as_str().to_owned()),
             counts: rows
                 .map(|row| OutcomeCount {
                     verdict: row.verdict.as_str().to_owned(),

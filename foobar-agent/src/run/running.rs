@@ -1,122 +1,140 @@
-//! The running agent: what the control socket, the monitor and signals ask of it. A reload
-//! prepares every part before it changes any, so that it happens whole or not at all.
+//! The running agent: what the control socket, the monitor and signals ask of it.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use prometheus::Registry;
 use tokio::sync::Mutex;
 
 use super::ConfigFile;
 use super::interfaces::Interfaces;
-use super::picture::{self, About, unix_seconds};
-use crate::balancer::{Balancer, Prepared as PreparedBalancer};
-use crate::cli::Failure;
-use crate::config::Loaded;
-use crate::config::model::Config;
-use crate::control::{Agent, DetachReport, Refusal, ReloadReport};
-use crate::firewall::compile::compile;
+use super::picture::{self, About};
+use crate::balancer::Balancer;
+use crate::config::model::{Config, Firewall};
+use crate::control::{Agent, DetachReport, Refusal, ReloadReport, describe};
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::{Generation, Handle, KernelError, LogLevel};
+use crate::kernel::{Found, Generation, Handle, LogLevel, Places};
 use crate::monitor::Source;
 use crate::monitor::server::{Prepared as PreparedMonitor, Server};
-use crate::monitor::snapshot::{ReloadSnapshot, Snapshot};
-use crate::net::Net;
+use crate::monitor::snapshot::Snapshot;
 
 /// What the agent is made of at its start.
 pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) kernel: Handle,
-    pub(super) net: Net,
     pub(super) balancer: Option<Balancer>,
     pub(super) numbers: InterfaceNumbers,
 }
 
-/// The agent after its start. All of it lives on the control thread.
+/// The agent. All of it lives on the control thread.
 pub(super) struct Running {
-    file: ConfigFile,
-    kernel: Handle,
-    net: Net,
-    /// Set once, by [`Running::listen`]: the endpoint asks the agent for snapshots.
-    monitor: OnceCell<Server<Self>>,
-    config: RefCell<Config>,
-    balancer: RefCell<Option<Balancer>>,
-    about: RefCell<About>,
-    detached: Cell<bool>,
-    /// Held across waiting: reloads and changes of the network come one after the other.
-    interfaces: Mutex<Interfaces>,
-}
-
-/// Every part of a reload that could have failed.
-struct Prepared {
-    config: Config,
-    generation: Generation,
-    balancer: BalancerChange,
-    monitor: PreparedMonitor,
-}
-
-enum BalancerChange {
-    None,
-    Start(Balancer),
-    Change(PreparedBalancer),
-    Stop,
+    pub(super) file: ConfigFile,
+    pub(super) kernel: Handle,
+    /// Set once, by [`Running::bind_monitor`]: the endpoint asks the agent for snapshots.
+    pub(super) monitor: OnceCell<Server<Self>>,
+    pub(super) config: RefCell<Config>,
+    pub(super) balancer: RefCell<Option<Balancer>>,
+    pub(super) about: RefCell<About>,
+    pub(super) detached: Cell<bool>,
+    /// Held across waiting: reloads, changes of the network and looks come one after the other.
+    pub(super) interfaces: Mutex<Interfaces>,
 }
 
 impl Running {
     pub(super) fn new(file: ConfigFile, parts: Parts) -> Self {
-        let Parts { config, kernel, net, balancer, numbers } = parts;
+        let Parts { config, kernel, balancer, numbers } = parts;
+        let interfaces = Interfaces::new(numbers, config.host.state_dir.clone());
         Self {
             file,
             kernel,
-            net,
             monitor: OnceCell::new(),
             config: RefCell::new(config),
             balancer: RefCell::new(balancer),
             about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None }),
             detached: Cell::new(false),
-            interfaces: Mutex::new(Interfaces::new(numbers)),
+            interfaces: Mutex::new(interfaces),
         }
     }
 
-    /// Serves the monitoring endpoint.
-    pub(super) fn listen(self: &Rc<Self>) -> Result<()> {
+    /// Binds the monitoring endpoint, which answers nobody yet.
+    pub(super) fn bind_monitor(self: &Rc<Self>) -> Result<PreparedMonitor> {
         let server = Server::new(Rc::clone(self), Registry::new())?;
         let prepared = server.prepare(&self.config.borrow().monitor.listen)?;
+        self.monitor.set(server).map_err(|_| anyhow!("the monitoring endpoint was started twice"))?;
+        Ok(prepared)
+    }
+
+    /// Serves what was bound.
+    pub(super) fn serve_monitor(&self, prepared: PreparedMonitor) {
+        let Some(server) = self.monitor.get() else { return };
         server.commit(prepared);
         for address in server.addresses() {
             tracing::info!("metrics: http://{address}/metrics");
         }
-        self.monitor.set(server).map_err(|_| anyhow!("the monitoring endpoint was started twice"))
     }
 
-    /// Puts the first generation in force and attaches. Where an interface refuses, what this
-    /// start attached is taken off again.
+    /// Opens the datapath, puts the first generation in force and attaches. On an error, what an
+    /// earlier agent left goes on as it was, and what this start made is removed.
     pub(super) async fn arm(&self, generation: Generation, strict: bool) -> Result<()> {
-        self.kernel.install(generation).await?;
+        let (firewall, host) = {
+            let config = self.config.borrow();
+            (config.firewall.clone(), config.host.clone())
+        };
+        let Found { fresh, links } =
+            self.kernel.open(Places { pin_dir: host.pin_dir, state_dir: host.state_dir }).await?;
         let mut interfaces = self.interfaces.lock().await;
-        let firewall = self.config.borrow().firewall.clone();
-        let round = interfaces.follow(&firewall, &self.kernel, &self.net).await?;
-        if let Some(error) = objection(round.refused, &round.absent, strict) {
-            interfaces.release(&round.attached, &self.kernel).await;
+        let judged_first = links.is_empty();
+        interfaces.left_by_an_earlier_agent(links);
+        if let Err(error) = self.switch(generation, &firewall, &mut interfaces, judged_first, strict).await {
+            if fresh && let Err(left) = self.kernel.detach().await {
+                tracing::error!("what this start made could not be removed: {left}");
+            }
             return Err(error);
         }
-        self.save(&interfaces.numbers);
+        interfaces.keep_only(&firewall, &self.kernel).await;
         Ok(())
+    }
+
+    /// Attaches what is new, and switches the generation. Where something is attached already,
+    /// the switch comes last: new interfaces can be released again, a generation that judges
+    /// cannot be taken back. Where nothing is, it comes first: no packet is judged by nothing.
+    pub(super) async fn switch(
+        &self,
+        generation: Generation,
+        firewall: &Firewall,
+        interfaces: &mut Interfaces,
+        judged_first: bool,
+        strict: bool,
+    ) -> Result<()> {
+        interfaces.save_numbers();
+        let mut generation = Some(generation);
+        if judged_first && let Some(generation) = generation.take() {
+            self.kernel.install(generation).await?;
+        }
+        let mut round = interfaces.follow(firewall, &self.kernel).await?;
+        let switched = match (round.objection(strict), generation) {
+            (Some(error), _) => Err(error),
+            (None, Some(generation)) => self.kernel.install(generation).await.map_err(anyhow::Error::from),
+            (None, None) => Ok(()),
+        };
+        if switched.is_err() {
+            interfaces.undo(round, &self.kernel).await;
+        }
+        switched
     }
 
     /// Looks at the interfaces anew.
     pub(super) async fn follow(&self) {
+        let mut interfaces = self.interfaces.lock().await;
         if self.detached.get() {
             return;
         }
-        let mut interfaces = self.interfaces.lock().await;
         let firewall = self.config.borrow().firewall.clone();
         // What refuses has been logged, and is tried again with the next news.
-        match interfaces.follow(&firewall, &self.kernel, &self.net).await {
-            Ok(_) => self.save(&interfaces.numbers),
-            Err(error) => tracing::error!("cannot follow the interfaces: {error:#}"),
+        if let Err(error) = interfaces.follow(&firewall, &self.kernel).await {
+            tracing::error!("cannot follow the interfaces: {}", describe(&error));
         }
     }
 
@@ -136,117 +154,13 @@ impl Running {
             tracing::info!("the datapath stays on {}; `foobar-agent detach` removes it", attached.join(", "));
         }
     }
-
-    /// Numbers that are lost cost no packet, only the continuity of counters.
-    fn save(&self, numbers: &InterfaceNumbers) {
-        if let Err(error) = numbers.save(&self.config.borrow().host.state_dir) {
-            tracing::warn!("cannot write the numbers of interfaces to host.state_dir: {error}");
-        }
-    }
-
-    async fn try_reload(&self) -> Result<ReloadReport> {
-        let Loaded { config, warnings } = self.file.load()?;
-        if config.host != self.config.borrow().host {
-            bail!("[host] has changed: its folders are fixed at the start; restart the agent to move them");
-        }
-        let mut interfaces = self.interfaces.lock().await;
-        let prepared = self.prepare(config, &mut interfaces.numbers)?;
-        if !self.detached.get() {
-            self.switch(&prepared, &mut interfaces).await?;
-        }
-        let Prepared { config, balancer, monitor, .. } = prepared;
-        self.commit_balancer(balancer);
-        if let Some(server) = self.monitor.get() {
-            server.commit(monitor);
-        }
-        interfaces.keep_only(&config.firewall, &self.kernel).await;
-        self.save(&interfaces.numbers);
-        self.config.replace(config);
-        Ok(ReloadReport { generation: self.kernel.counters().await?.generation, warnings })
-    }
-
-    /// Everything that can fail and changes nothing.
-    fn prepare(&self, config: Config, numbers: &mut InterfaceNumbers) -> Result<Prepared> {
-        let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, numbers)
-            .map_err(|error| Failure::Configuration(error.into()))?;
-        let balancer = match (self.balancer.borrow().as_ref(), &config.balancer) {
-            (None, None) => BalancerChange::None,
-            (None, Some(wanted)) => BalancerChange::Start(Balancer::start(wanted)?),
-            (Some(running), Some(wanted)) => BalancerChange::Change(running.prepare(wanted)?),
-            (Some(_), None) => BalancerChange::Stop,
-        };
-        let server = self.monitor.get().context("the monitoring endpoint was never started")?;
-        let monitor = server.prepare(&config.monitor.listen)?;
-        Ok(Prepared { config, generation, balancer, monitor })
-    }
-
-    /// The kernel's part, the last that can fail: new interfaces first, because they can be
-    /// released again, then the one write that switches the generation.
-    async fn switch(&self, prepared: &Prepared, interfaces: &mut Interfaces) -> Result<()> {
-        let firewall = &prepared.config.firewall;
-        let round = interfaces.follow(firewall, &self.kernel, &self.net).await?;
-        let switched = match objection(round.refused, &[], false) {
-            Some(error) => Err(error),
-            None => self.kernel.install(prepared.generation.clone()).await.map_err(anyhow::Error::from),
-        };
-        if switched.is_err() {
-            interfaces.release(&round.attached, &self.kernel).await;
-        }
-        switched
-    }
-
-    fn commit_balancer(&self, change: BalancerChange) {
-        match change {
-            BalancerChange::None => {}
-            BalancerChange::Start(balancer) => {
-                self.balancer.replace(Some(balancer));
-            }
-            BalancerChange::Change(prepared) => {
-                if let Some(balancer) = self.balancer.borrow().as_ref() {
-                    balancer.commit(prepared);
-                }
-            }
-            BalancerChange::Stop => {
-                if let Some(balancer) = self.balancer.replace(None) {
-                    tokio::task::spawn_blocking(move || balancer.shutdown(super::DRAIN_LIMIT));
-                }
-            }
-        }
-    }
-
-    fn note_reload(&self, result: &Result<ReloadReport>) {
-        let (ok, message) = match result {
-            Ok(report) => {
-                for warning in &report.warnings {
-                    tracing::warn!("{warning}");
-                }
-                (true, format!("generation {}", report.generation))
-            }
-            Err(error) => (false, format!("{error:#}")),
-        };
-        if ok {
-            tracing::info!("reloaded: {message}");
-        } else {
-            tracing::error!("reload refused, nothing changed: {message}");
-        }
-        let at_seconds = unix_seconds(SystemTime::now());
-        self.about.borrow_mut().last_reload = Some(ReloadSnapshot { at_seconds, ok, message });
-    }
-}
-
-/// Why a round of attaching is not good enough.
-fn objection(refused: Vec<KernelError>, absent: &[String], strict: bool) -> Option<anyhow::Error> {
-    if let Some(error) = refused.into_iter().next() {
-        return Some(error.into());
-    }
-    (strict && !absent.is_empty())
-        .then(|| anyhow!("{} is not there, and --strict does not wait for it", absent.join(", ")))
 }
 
 impl Source for Running {
     async fn snapshot(&self) -> Result<Snapshot> {
-        let counters = self.kernel.counters().await?;
+        // First, so that the counters are of the configuration that they are shown with.
         let interfaces = self.interfaces.lock().await;
+        let counters = self.kernel.counters().await?;
         let balancer = self.balancer.borrow().as_ref().map(Balancer::snapshot);
         Ok(picture::take(&self.config.borrow(), &counters, &interfaces, balancer, &self.about.borrow()))
     }
@@ -254,9 +168,7 @@ impl Source for Running {
 
 impl Agent for Running {
     async fn reload(&self) -> Result<ReloadReport, Refusal> {
-        let result = self.try_reload().await;
-        self.note_reload(&result);
-        result.map_err(Refusal::from)
+        self.reload_whole().await.map_err(Refusal::from)
     }
 
     async fn detach(&self) -> Result<DetachReport, Refusal> {

@@ -2,12 +2,16 @@
 //! the same machine. Figures are CPU time per unit of work: throughput on a shared machine says little.
 
 mod balancer;
+mod firewall;
 mod peers;
 mod process;
 mod report;
 
+use std::fmt::Display;
+
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 /// What to measure, and how long.
 #[derive(Args, Clone, Copy, Debug)]
@@ -27,6 +31,8 @@ pub(crate) struct Options {
 enum Subject {
     /// Every subject below
     All,
+    /// Nanoseconds of a packet: our datapath above an empty XDP program
+    Firewall,
     /// CPU time of a request: our balancer, Debian's Nginx and Debian's HAProxy
     Balancer,
 }
@@ -37,15 +43,21 @@ enum Subject {
 /// Where something cannot be built, fetched or started, or where a request failed: then a figure would
 /// compare unlike things.
 pub(crate) fn run(options: Options) -> Result<()> {
-    let reports = match options.subject {
-        Subject::All | Subject::Balancer => [balancer::run(options.quick)?],
-    };
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&reports)?);
+    let wants = |subject| matches!(options.subject, Subject::All) || options.subject == subject;
+    if wants(Subject::Firewall) {
+        show(&firewall::run(options.quick)?, options.json)?;
+    }
+    if wants(Subject::Balancer) {
+        show(&balancer::run(options.quick)?, options.json)?;
+    }
+    Ok(())
+}
+
+fn show(report: &(impl Serialize + Display), json: bool) -> Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report)?);
     } else {
-        for report in &reports {
-            print!("{report}");
-        }
+        print!("{report}");
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod signals;
 mod view;
 
 use std::fs::{self, File, TryLockError};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use foobar_tests::{Agent, Process};
 use self::authority::Authority;
 use self::browser::Browser;
 use self::network::Network;
-use self::plan::SERVERS;
+use self::plan::{Net, SERVERS};
 use self::services::Web;
 use self::settings::LbSettings;
 use self::signals::Signals;
@@ -40,6 +41,22 @@ pub(crate) struct Options {
     /// Build and run the agent with optimisations
     #[arg(long)]
     release: bool,
+}
+
+/// The rules of a server of the demo, for whoever measures them.
+pub(crate) struct ServerRules {
+    /// The configuration, without `[host]`.
+    pub(crate) config: String,
+    /// From the balancer to the server, in each family.
+    pub(crate) paths: Vec<(IpAddr, IpAddr)>,
+}
+
+/// The rules of the first server.
+pub(crate) fn server_rules() -> ServerRules {
+    let [server, _] = SERVERS;
+    let to = server.sockets(0).map(|socket| socket.ip());
+    let paths = Net::Back.addresses(plan::LB).into_iter().zip(to).collect();
+    ServerRules { config: settings::server(server), paths }
 }
 
 /// Builds what is missing, raises the infrastructure, and shows or checks it.
