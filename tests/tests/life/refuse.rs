@@ -135,20 +135,24 @@ fn a_failed_start_takes_nothing_off_that_it_did_not_put_on() {
     assert!(bench.has_program() && !bench.passes(81, 80) && bench.passes(80, 80));
 }
 
-/// Another agent's datapath is as foreign as any other program: it is named, and stays.
+/// Another agent's datapath is named, and stays.
 #[test]
-fn a_foreign_program() {
+fn the_datapath_of_another_agent() {
     let bench = Bench::new();
     let agent = bench.start(RULES);
     let folder = bench.other_folder();
     let config = RULES.replace("\"drop\"", "\"allow\"");
     let config = format!("{config}[monitor]\nlisten = [\"127.0.0.1:9978\"]\n");
     let failed = bench.fail(&[], &folder, &config, &[]);
-    expect(&failed, 3, &["eth0 already has the XDP program", "foobar_root", "ip link set dev eth0 xdp off"]);
+    expect(&failed, 3, &["eth0 already has the datapath of another foobar-agent", "foobar-agent detach"]);
     assert!(bench.pins("other").is_empty());
     assert!(!bench.passes(81, 80), "the first one's policy is in force");
     drop(agent);
     // It outlives its agent, and stays foreign.
-    expect(&bench.fail(&[], &folder, &config, &[]), 3, &["eth0 already has the XDP program"]);
+    expect(
+        &bench.fail(&[], &folder, &config, &[]),
+        3,
+        &["eth0 already has the datapath of another foobar-agent"],
+    );
     assert!(!bench.passes(81, 80));
 }
