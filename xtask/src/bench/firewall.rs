@@ -14,7 +14,8 @@ use crate::{build_ebpf, process, workspace};
 /// What `cargo bench --bench datapath` prints a line.
 #[derive(Debug, Deserialize, Serialize)]
 struct Case {
-    case: String,
+    #[serde(rename = "case")]
+    name: String,
     verdict: String,
     /// Minimum, median, maximum.
     ns: [u64; 3],
@@ -75,7 +76,7 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "{:<28} {:>8} {min:>6} {median:>6} {max:>6} {empty:>8} {above:>12}",
-                case.case, case.verdict
+                case.name, case.verdict
             )?;
         }
         Ok(())
