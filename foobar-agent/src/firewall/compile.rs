@@ -12,7 +12,7 @@ use super::address::{AddressSet, Prefix};
 use super::numbers::{InterfaceNumbers, TooManyInterfaces};
 use super::ruleset::{Essentials, IcmpMatch, Rule, Ruleset};
 use crate::config::model::{Service, ServiceProtocol};
-use crate::kernel::Generation;
+use crate::firewall::generation::Generation;
 
 /// Name of the default verdict among the rules; no rule can have it.
 pub const POLICY: &str = "policy";

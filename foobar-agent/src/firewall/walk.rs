@@ -4,7 +4,7 @@ use foobar_ebpf::abi::image::{Entry, Header, Leaf};
 use foobar_ebpf::packet::{self, Packet, Scratch};
 use foobar_ebpf::policy::{self, Image, Judgement};
 
-use crate::kernel::Generation;
+use crate::firewall::generation::Generation;
 
 /// A generation that judges frames on the host.
 #[derive(Clone, Debug)]

@@ -11,9 +11,10 @@ use super::counters;
 use super::error::KernelError;
 use super::ledger::{Ledger, Names};
 use super::loader::{CounterMap, Instance};
-use super::message::{Generation, Named};
+use super::message::Named;
 use super::pins::{self, Pins};
 use super::sys;
+use crate::firewall::generation::Generation;
 
 pub(super) struct Generations {
     slots: ProgramArray<MapData>,

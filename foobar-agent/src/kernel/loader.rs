@@ -10,10 +10,10 @@ use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::error::KernelError;
-use super::message::Generation;
 use super::pins::Pins;
 use super::sys;
 use super::value::Plain;
+use crate::firewall::generation::Generation;
 
 /// The object that `cargo xtask build-ebpf` made; empty where it had not.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));

@@ -3,32 +3,12 @@
 
 use std::path::PathBuf;
 
-use foobar_ebpf::abi::ServicePort;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::config::model::AttachMode;
+use crate::firewall::generation::Generation;
 use crate::net::Interface;
-
-/// A compiled ruleset, ready for the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generation {
-    /// Sum of `foobar_ebpf::abi::setting` flags.
-    pub flags: u32,
-    /// The image, see `foobar_ebpf::abi::image`; empty where nothing is judged.
-    pub image: Vec<u8>,
-    /// Rule names by slot; the last one is the policy.
-    pub rules: Vec<String>,
-    /// Services by slot.
-    pub services: Vec<(String, ServicePort)>,
-}
-
-impl Generation {
-    /// Names of the services by slot.
-    pub(super) fn service_names(&self) -> Vec<String> {
-        self.services.iter().map(|(name, _)| name.clone()).collect()
-    }
-}
 
 /// What the worker is asked.
 #[derive(Debug)]

@@ -36,7 +36,6 @@ mod worker;
 pub use error::KernelError;
 pub use leftovers::remove_left;
 pub use message::{
-    Attached, AttachedMode, CounterSample, Counters, Found, Generation, InterfaceOutcome, LogLevel, Named,
-    Places,
+    Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named, Places,
 };
 pub use worker::Handle;

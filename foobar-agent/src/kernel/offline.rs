@@ -10,8 +10,9 @@ use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map, program};
 use super::counters;
 use super::error::KernelError;
 use super::loader::{CounterMap, Instance};
-use super::message::{Generation, InterfaceOutcome, Named};
+use super::message::{InterfaceOutcome, Named};
 use super::value::Plain;
+use crate::firewall::generation::Generation;
 
 /// Test runs arrive on the namespace's loopback, which is always interface 1.
 const TEST_RUN_IFINDEX: u32 = 1;

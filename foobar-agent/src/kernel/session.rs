@@ -15,11 +15,12 @@ use super::error::KernelError;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
-use super::message::{Attached, Counters, Found, Generation, LogLevel, Places};
+use super::message::{Attached, Counters, Found, LogLevel, Places};
 use super::pins::{self, Pins};
 use super::value::Plain;
 use super::{attach, counters, foreign, link, preflight};
 use crate::config::model::AttachMode;
+use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
 
 /// The file of the [`Ledger`] in `state_dir`.

@@ -5,9 +5,10 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::KernelError;
-use super::message::{Attached, Counters, Found, Generation, LogLevel, Places, Reply, Request};
+use super::message::{Attached, Counters, Found, LogLevel, Places, Reply, Request};
 use super::session::Session;
 use crate::config::model::AttachMode;
+use crate::firewall::generation::Generation;
 use crate::net::Interface;
 
 /// Requests that may wait; the control thread sends one at a time.

@@ -12,8 +12,8 @@ use crate::config::Loaded;
 use crate::config::model::Config;
 use crate::control::{ReloadReport, describe};
 use crate::firewall::compile::compile;
+use crate::firewall::generation::Generation;
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::Generation;
 use crate::monitor::server::Prepared as PreparedMonitor;
 use crate::monitor::snapshot::ReloadSnapshot;
 

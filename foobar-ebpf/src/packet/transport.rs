@@ -55,6 +55,17 @@ fn start<R: PacketReader + ?Sized>(
     reader.read::<8>(header.transport_offset).ok_or(reason)
 }
 
+/// Every transport with ports begins with the source port and the destination port.
+#[inline(always)]
+const fn with_ports(kind: TransportKind, [s0, s1, d0, d1, ..]: [u8; 8]) -> Transport {
+    Transport {
+        kind,
+        source_port: u16::from_be_bytes([s0, s1]),
+        destination_port: u16::from_be_bytes([d0, d1]),
+        ..Transport::OPAQUE
+    }
+}
+
 #[inline(always)]
 fn ports<R: PacketReader + ?Sized>(
     reader: &R,
@@ -62,36 +73,26 @@ fn ports<R: PacketReader + ?Sized>(
     header_bytes: usize,
     reason: Reason,
 ) -> Result<Transport, Reason> {
-    let [s0, s1, d0, d1, ..] = start(reader, header, header_bytes, reason)?;
-    Ok(Transport {
-        kind: TransportKind::Ports,
-        source_port: u16::from_be_bytes([s0, s1]),
-        destination_port: u16::from_be_bytes([d0, d1]),
-        ..Transport::OPAQUE
-    })
+    let first = start(reader, header, header_bytes, reason)?;
+    Ok(with_ports(TransportKind::Ports, first))
 }
 
 #[inline(always)]
 fn parse_udp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Transport, Reason> {
-    let [s0, s1, d0, d1, length_high, length_low, ..] =
-        start(reader, header, UDP_HEADER_BYTES, Reason::MalformedUdp)?;
+    let first = start(reader, header, UDP_HEADER_BYTES, Reason::MalformedUdp)?;
+    let [_, _, _, _, length_high, length_low, ..] = first;
     let length_bytes = usize::from(u16::from_be_bytes([length_high, length_low]));
     // The length of a fragmented datagram reaches beyond its first fragment.
     let beyond = header.transport_offset + length_bytes > header.end_offset && !header.more_fragments;
     if length_bytes < UDP_HEADER_BYTES || beyond {
         return Err(Reason::MalformedUdp);
     }
-    Ok(Transport {
-        kind: TransportKind::Ports,
-        source_port: u16::from_be_bytes([s0, s1]),
-        destination_port: u16::from_be_bytes([d0, d1]),
-        ..Transport::OPAQUE
-    })
+    Ok(with_ports(TransportKind::Ports, first))
 }
 
 #[inline(always)]
 fn parse_tcp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Transport, Reason> {
-    let [s0, s1, d0, d1, ..] = start(reader, header, TCP_HEADER_BYTES, Reason::MalformedTcp)?;
+    let first = start(reader, header, TCP_HEADER_BYTES, Reason::MalformedTcp)?;
     let [data_offset, flags] = reader.read::<2>(header.transport_offset + 12).ok_or(Reason::MalformedTcp)?;
     // The high 4 bits count 32-bit words.
     let header_bytes = usize::from(data_offset >> 4) * 4;
@@ -104,13 +105,10 @@ fn parse_tcp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Tr
     }
     #[expect(clippy::cast_possible_truncation, reason = "a frame's headers and an IP length fit 16 bits")]
     Ok(Transport {
-        kind: TransportKind::Tcp,
-        source_port: u16::from_be_bytes([s0, s1]),
-        destination_port: u16::from_be_bytes([d0, d1]),
         tcp_flags: flags,
         payload_offset: payload_offset as u16,
         payload_bytes: (header.end_offset - payload_offset) as u16,
-        ..Transport::OPAQUE
+        ..with_ports(TransportKind::Tcp, first)
     })
 }
 

@@ -1,0 +1,23 @@
+//! What a ruleset is compiled to, and what the kernel judges by. Plain data.
+
+use foobar_ebpf::abi::ServicePort;
+
+/// A compiled ruleset, and the services beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Sum of `foobar_ebpf::abi::setting` flags.
+    pub flags: u32,
+    /// The image, see `foobar_ebpf::abi::image`; empty where nothing is judged.
+    pub image: Vec<u8>,
+    /// Rule names by slot; the last one is the policy.
+    pub rules: Vec<String>,
+    /// Services by slot.
+    pub services: Vec<(String, ServicePort)>,
+}
+
+impl Generation {
+    /// Names of the services by slot.
+    pub fn service_names(&self) -> Vec<String> {
+        self.services.iter().map(|(name, _)| name.clone()).collect()
+    }
+}
