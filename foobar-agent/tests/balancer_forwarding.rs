@@ -229,6 +229,66 @@ fn what_is_ambiguous_or_not_ours_is_refused_and_never_forwarded() {
     assert_eq!(backend.requests(), 0);
 }
 
+/// A body of unknown length belongs to the request, whatever the method says of bodies.
+#[test]
+fn a_chunked_body_of_a_get_arrives() {
+    let (authority, backend) = (Authority::new(), Backend::start("web1"));
+    let balancer = Running::start(&config(&authority, &[&backend]));
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+         5\r\nhello\r\n0\r\n\r\n"
+    );
+    let answer = block_on(raw(&balancer, &authority, &request));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let seen = backend.last();
+    assert_eq!(seen.field("transfer-encoding"), ["chunked"]);
+    assert!(String::from_utf8_lossy(&seen.body).contains("hello"), "{seen:?}");
+}
+
+/// Of two framings of a request one is taken, the connection ends after it, and what may have been
+/// smuggled behind it is never served.
+#[test]
+fn a_message_framed_twice_is_the_last_on_its_connection() {
+    let (authority, backend) = (Authority::new(), Backend::start("web1"));
+    let balancer = Running::start(&config(&authority, &[&backend]));
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+         0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+    );
+    let answer = block_on(raw(&balancer, &authority, &request));
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert!(backend.requests() <= 1 && backend.last().path() == "/", "{:?}", backend.last());
+}
+
+/// A backend's length beside its chunks would cut the body at the client, and look whole.
+#[test]
+fn a_length_beside_chunks_does_not_cut_the_answer() {
+    let authority = Authority::new();
+    let answer =
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let backend = Backend::with("web1", Arc::new(|_, _| Some(answer.to_vec())));
+    let balancer = Running::start(&config(&authority, &[&backend]));
+    block_on(async {
+        for http in [Http::One, Http::Two] {
+            let mut client = Client::connect(balancer.https(), &authority, http).await;
+            assert_eq!(client.get("/").await.unwrap(), (200, "hello".to_owned()), "{http:?}");
+        }
+    });
+}
+
+/// Gateways take `_` for `-`: what looks like a field of ours must not come from a client.
+#[test]
+fn names_with_underscores_do_not_reach_the_backend() {
+    let (authority, backend) = (Authority::new(), Backend::start("web1"));
+    let balancer = Running::start(&config(&authority, &[&backend]));
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX_Forwarded_For: 10.0.0.1\r\nConnection: close\r\n\r\n");
+    assert!(block_on(raw(&balancer, &authority, &request)).starts_with("HTTP/1.1 200"));
+    let seen = backend.last();
+    assert!(seen.fields.iter().all(|(name, _)| !name.contains('_')), "{seen:?}");
+    assert_eq!(seen.field("x-forwarded-for"), ["127.0.0.1"]);
+}
+
 #[test]
 fn an_old_client_gets_an_answer_it_understands() {
     let authority = Authority::new();

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -13,12 +13,12 @@ use hyper::body::Incoming;
 use super::body::{Progress, RequestBody, ResponseBody};
 use super::client::{Client, InFlight};
 use super::headers::{self, X_REQUEST_ID};
-use super::host;
 use super::limits::MAX_HEADERS;
 use super::local::{Local, LocalBackend};
 use super::pick::pick;
 use super::upstream::{Failure, Upstream};
 use super::worker::Worker;
+use super::{health, host};
 
 /// Answers one request that came over TLS. What needs no waiting is done before the future
 /// is made, which hyper moves about: so it stays small.
@@ -97,6 +97,10 @@ fn admit(
     headers::prepare_request(&mut head.headers, &client.forwarded, request_id);
     let target = origin_form(head.uri);
     let body = RequestBody::new(body);
+    if !body.is_empty() && !head.headers.contains_key(CONTENT_LENGTH) {
+        // Without it the client side of hyper takes a GET to have no body, whatever we hand it.
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     // RFC 9110 §9.2.2; what has no body can be sent twice without keeping it.
     let replayable = head.method.is_idempotent() && body.is_empty();
     Ok((site, Outgoing { method: head.method, target, headers: head.headers, body, replayable }))
@@ -126,7 +130,8 @@ async fn forward(
     let mut verdict = StatusCode::SERVICE_UNAVAILABLE;
     let mut failed: Option<&LocalBackend> = None;
 
-    for _ in 0..=pool.backends.len() {
+    // Twice each: a connection that had gone stale, and then a new one.
+    for _ in 0..2 * pool.backends.len() {
         let Some(index) = pick(&pool.backends, position, &tried) else { break };
         let backend = &local.pools[pool_index][index];
         let counts = backend.shared.counts.on(worker.core);
@@ -191,6 +196,10 @@ fn lost(worker: &Worker, backend: &LocalBackend, reused: bool, error: &hyper::Er
 
 /// Nobody there: no more requests until a check finds somebody.
 fn eject(backend: &LocalBackend, error: &io::Error) {
+    if health::is_our_own_lack(error) {
+        tracing::warn!(backend = %backend.shared.name, %error, "cannot connect");
+        return;
+    }
     if backend.shared.set_up(false) {
         let (name, address) = (&backend.shared.name, backend.shared.address);
         tracing::warn!(backend = %name, %address, %error, "backend down: connect failed");

@@ -26,7 +26,8 @@ const HOP_BY_HOP: [HeaderName; 7] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadFraming;
 
-/// Transfer-Encoding is `chunked`, once, or absent; everything else has served to smuggle.
+/// Transfer-Encoding is `chunked`, once, or absent; everything else has served to smuggle. Of an
+/// HTTP/1 message with both, hyper has dropped Content-Length before, and closes after it.
 pub(super) fn check_framing(headers: &HeaderMap) -> Result<(), BadFraming> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -81,13 +82,30 @@ pub(super) fn prepare_request(headers: &mut HeaderMap, forwarded: &Forwarded, re
     for name in [FORWARDED, X_FORWARDED_HOST, X_FORWARDED_PORT, X_REAL_IP] {
         headers.remove(name);
     }
+    remove_underscored(headers);
     headers.insert(X_FORWARDED_FOR, forwarded.for_address.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     headers.insert(X_REQUEST_ID, request_id.clone());
 }
 
+/// Gateways to applications fold `_` and `-` into one, so that `X_Forwarded_For` would speak
+/// where `X-Forwarded-For` is ours. Nginx drops such names by default, too.
+fn remove_underscored(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| name.as_str().contains('_')) {
+        let odd: Vec<_> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+        for name in odd {
+            headers.remove(name);
+        }
+    }
+}
+
 /// Makes a backend's head into the one that the client gets.
 pub(super) fn prepare_response(headers: &mut HeaderMap, request_id: HeaderValue) {
+    // RFC 9112 §6.3: chunked framing overrides a length, which must not travel on: the client
+    // would take a body that is cut to it for a whole one.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     merge_connection_fields(headers);
     remove_hop_by_hop(headers);
     headers.insert(X_REQUEST_ID, request_id);

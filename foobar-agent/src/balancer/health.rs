@@ -2,6 +2,7 @@
 //! sending nothing, so no request is counted anywhere. It alone takes a backend back; the
 //! request path takes one out at once when it cannot connect.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -42,8 +43,12 @@ async fn check(pool: &str, backend: &Backend) {
         Ok(connected) => connected.map(drop),
         Err(late) => Err(late.into()),
     };
-    if result.is_err() {
+    if let Err(error) = &result {
         backend.check_failures.add(1);
+        if is_our_own_lack(error) {
+            tracing::warn!(pool, backend = %backend.name, %error, "cannot check");
+            return;
+        }
     }
     if backend.set_up(result.is_ok()) {
         let (backend, address) = (&backend.name, backend.address);
@@ -52,4 +57,13 @@ async fn check(pool: &str, backend: &Backend) {
             Err(error) => tracing::warn!(pool, %backend, %address, %error, "backend down: check failed"),
         }
     }
+}
+
+/// Whether it is this process or host that lacks something. It says nothing of the backend, and
+/// taking all of them for dead would make a shortage an outage.
+pub(super) fn is_our_own_lack(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::EADDRNOTAVAIL | libc::EAGAIN)
+    )
 }

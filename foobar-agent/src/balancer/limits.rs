@@ -52,5 +52,6 @@ pub(super) const UPSTREAM_IDLE_TICKS: u32 = 60;
 
 /// How often every backend is checked.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a check may take.
-pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a check may take: a SYN that is lost is sent again after a second (RFC 6298 §2), and
+/// one lost packet is no dead backend.
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_millis(2500);

@@ -96,7 +96,8 @@ impl Balancer {
     /// As for [`Balancer::start`], and a changed number of workers.
     pub fn prepare(&self, config: &model::Balancer) -> Result<Prepared, BalancerError> {
         let running = self.threads.workers();
-        let wanted = config.workers.map_or_else(default_workers, usize::from);
+        // Unset, it was decided at the start: the cores that are there now may be others.
+        let wanted = config.workers.map_or(running, usize::from);
         if wanted != running {
             return Err(BalancerError::WorkersChanged { running, wanted });
         }
