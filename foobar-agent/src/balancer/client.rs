@@ -40,6 +40,8 @@ pub(super) struct Client {
     serial: bool,
     watch: Watch,
     requests: Cell<u32>,
+    /// Requests of which part of the response waits for the client.
+    owing: Cell<u32>,
 }
 
 impl Client {
@@ -54,6 +56,7 @@ impl Client {
             serial: true,
             watch,
             requests: Cell::new(0),
+            owing: Cell::new(0),
         }
     }
 }
@@ -66,13 +69,17 @@ pub(super) struct InFlight {
     site: Option<usize>,
     started: Instant,
     answered: bool,
+    /// Part of the response waits for the client.
+    owes: Cell<bool>,
 }
 
 impl InFlight {
     pub(super) fn new(client: Rc<Client>, local: Rc<Local>) -> Self {
         client.requests.set(client.requests.get() + 1);
-        client.watch.disarm();
-        Self { client, local, site: None, started: Instant::now(), answered: false }
+        if client.owing.get() == 0 {
+            client.watch.disarm();
+        }
+        Self { client, local, site: None, started: Instant::now(), answered: false, owes: Cell::new(false) }
     }
 
     /// The request is for this site.
@@ -96,15 +103,29 @@ impl InFlight {
 
     /// The client is ready for more of the response.
     pub(super) fn client_takes(&self) {
-        if self.client.serial {
-            self.client.watch.disarm();
+        if self.owes.replace(false) {
+            self.client.owing.set(self.client.owing.get() - 1);
         }
+        self.client.wait_for_owing();
     }
 
     /// There is more of the response than the client has taken in.
     pub(super) fn client_must_take(&self) {
-        if self.client.serial {
-            self.client.watch.arm(CLIENT_STALL_TICKS);
+        if !self.owes.replace(true) {
+            self.client.owing.set(self.client.owing.get() + 1);
+        }
+        self.client.wait_for_owing();
+    }
+}
+
+impl Client {
+    /// While responses wait for the client, it must take something of one of them in time: closing
+    /// the window of HTTP/2 must not hold their buffers and backend connections for ever.
+    fn wait_for_owing(&self) {
+        if self.owing.get() == 0 {
+            self.watch.disarm();
+        } else {
+            self.watch.arm(CLIENT_STALL_TICKS);
         }
     }
 }
@@ -116,6 +137,7 @@ impl Drop for InFlight {
             self.answered(None, StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST));
         }
         self.counts().durations.on(self.client.worker.core).observe(self.started.elapsed());
+        self.client_takes();
         self.client.requests.set(self.client.requests.get() - 1);
         if self.client.requests.get() == 0 {
             self.client.watch.arm(CLIENT_IDLE_TICKS);

@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
@@ -60,6 +61,7 @@ const STATE_LOCK: &str = "state.lock";
 /// When a part cannot start; nothing that this start made is left then.
 pub fn run(options: &RunOptions) -> Result<()> {
     start_log();
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -72,6 +74,16 @@ pub fn run(options: &RunOptions) -> Result<()> {
         serve(started, signals).await;
         Ok(())
     })
+}
+
+/// As many descriptors as the host allows: each connection of the balancer takes one or two, and the
+/// soft limit that a shell or service starts with (1,024) is for programs that use `select`.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("the limit on open files stays as it is: {error}");
+    }
 }
 
 /// The level unless told otherwise. A netlink socket that overflows is looked after, and would say
