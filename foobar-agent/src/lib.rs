@@ -14,6 +14,7 @@ pub mod balancer;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod durable;
 pub mod firewall;
 pub mod kernel;
 pub mod monitor;

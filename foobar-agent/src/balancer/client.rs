@@ -36,8 +36,6 @@ pub(super) struct Client {
     pub(super) forwarded: Forwarded,
     /// The name that the client asked a certificate for, lower case.
     pub(super) server_name: Option<Box<str>>,
-    /// Whether one request at a time is under way.
-    serial: bool,
     watch: Watch,
     requests: Cell<u32>,
     /// Requests of which part of the response waits for the client.
@@ -53,7 +51,6 @@ impl Client {
             worker: Rc::clone(worker),
             forwarded: Forwarded { for_address },
             server_name: None,
-            serial: true,
             watch,
             requests: Cell::new(0),
             owing: Cell::new(0),
@@ -176,25 +173,25 @@ async fn serve_tls(mut client: Client, listener: &Listener, stream: TcpStream) {
     let tls13 = session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
     counts.handshake(tls13, session.handshake_kind() == Some(rustls::HandshakeKind::Resumed));
     client.server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
-    client.serial = session.alpn_protocol() != Some(tls::ALPN_H2);
+    let is_http2 = session.alpn_protocol() == Some(tls::ALPN_H2);
 
     let client = Rc::new(client);
     let service = service_fn({
         let client = Rc::clone(&client);
         move |request| forward::handle(&client, request)
     });
-    if client.serial {
+    if is_http2 {
         run(
             &client,
-            worker.http1.serve_connection(TokioIo::new(stream), service),
-            http1::Connection::graceful_shutdown,
+            worker.http2.serve_connection(TokioIo::new(Gather(stream)), service),
+            http2::Connection::graceful_shutdown,
         )
         .await;
     } else {
         run(
             &client,
-            worker.http2.serve_connection(TokioIo::new(Gather(stream)), service),
-            http2::Connection::graceful_shutdown,
+            worker.http1.serve_connection(TokioIo::new(stream), service),
+            http1::Connection::graceful_shutdown,
         )
         .await;
     }

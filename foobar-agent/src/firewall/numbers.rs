@@ -3,13 +3,14 @@
 //! stay its own when it goes and comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::Path;
+use std::{fs, io};
 
 use foobar_ebpf::abi::INTERFACES_MAX;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::durable;
 
 const FILE_NAME: &str = "interfaces.json";
 
@@ -69,12 +70,7 @@ impl InterfaceNumbers {
     /// # Errors
     /// When the folder cannot be written.
     pub fn save(&self, state_dir: &Path) -> io::Result<()> {
-        let next = state_dir.join(FILE_NAME).with_extension("json.next");
-        let mut file = File::create(&next)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        // The name must never lead to a file whose bytes are not there yet.
-        file.sync_all()?;
-        fs::rename(next, state_dir.join(FILE_NAME))
+        durable::replace(&state_dir.join(FILE_NAME), &serde_json::to_vec(self)?)
     }
 
     /// The number of a name, a new one where it has none.

@@ -3,15 +3,14 @@
 //! at any point the kernel itself says which generation judges.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::mem;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::{fs, io, mem};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::KernelError;
 use super::message::{CounterSample, Named};
+use crate::durable;
 
 /// Names of one generation's counters, by slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,20 +124,8 @@ impl Ledger {
 
     fn write(&self) -> Result<(), KernelError> {
         let text = serde_json::to_vec(&self.content).map_err(KernelError::bpf("cannot write counters"))?;
-        replace(&self.path, &text)
+        durable::replace(&self.path, &text).map_err(KernelError::io("cannot write", &self.path))
     }
-}
-
-/// Whole or not at all: a crash leaves the old file.
-fn replace(path: &Path, content: &[u8]) -> Result<(), KernelError> {
-    let next = path.with_extension("next");
-    let write = || {
-        let mut file = File::create(&next)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    write().map_err(KernelError::io("cannot write", &next))?;
-    fs::rename(&next, path).map_err(KernelError::io("cannot replace", path))
 }
 
 #[cfg(test)]
