@@ -15,6 +15,7 @@ mod firewall;
 mod host;
 mod icmp;
 mod lint;
+mod lists;
 pub mod model;
 mod monitor;
 mod names;

@@ -160,7 +160,7 @@ struct Parts {
 
 impl Parts {
     fn of(rule: &Rule) -> Self {
-        let (from, to) = prefixes(rule.from.as_ref(), rule.to.as_ref());
+        let (from, to) = prefixes(rule.from.as_deref(), rule.to.as_deref());
         let ranges =
             |list: &Option<Vec<RangeInclusive<u16>>>| list.clone().unwrap_or_else(|| vec![0..=u16::MAX]);
         Self {
@@ -268,6 +268,8 @@ fn words(bits: u128) -> [u64; 2] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn everywhere(name: &str, from: Option<AddressSet>, to: Option<AddressSet>) -> Rule {
@@ -275,8 +277,8 @@ mod tests {
             name: name.to_owned(),
             line: 3,
             action: Verdict::Allow,
-            from,
-            to,
+            from: from.map(Arc::new),
+            to: to.map(Arc::new),
             protocols: None,
             ports: None,
             from_ports: None,
