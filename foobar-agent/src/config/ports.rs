@@ -67,6 +67,9 @@ fn port_range(value: Value<'_>, registries: Option<&[&str]>) -> Option<Range> {
         value.wrong_type("a port, such as 443, its name, or a range, such as \"8000-8080\"");
         return None;
     };
+    if value.negates(text) {
+        return None;
+    }
     // A service's name has a letter in it (RFC 6335, section 5.1), and a number has none.
     if text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return service(value, text, registries?);

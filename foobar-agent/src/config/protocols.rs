@@ -120,6 +120,9 @@ fn protocol(value: Value<'_>) -> Option<u8> {
         value.wrong_type("a protocol's name, or its number");
         return None;
     };
+    if value.negates(text) {
+        return None;
+    }
     let host_names = value.report().source().host_names();
     let refused = NO_PROTOCOL.iter().find(|(word, _)| *word == text);
     let number = match refused {

@@ -25,11 +25,11 @@ pub(in crate::config) fn check(
 ) {
     let Some(session) = &here.session else { return };
     for interface in arrivals(firewall, here, judge, session) {
-        for (flags, would) in [(ACK, "cut"), (SYN, "not let in again")] {
+        for (flags, what) in [(ACK, "would be cut"), (SYN, "could not begin again")] {
             let segment = Segment { from: session.client, to: session.server, flags };
             let judgement = judge.judge(&segment, &interface);
             if judgement.verdict != Verdict::Allow {
-                warn(firewall, places, report, session, would, judgement);
+                warn(firewall, places, report, session, what, judgement);
                 return;
             }
         }
@@ -60,7 +60,7 @@ fn warn(
     places: &Places,
     report: &Report<'_>,
     SshSession { client, server }: &SshSession,
-    would: &str,
+    what: &str,
     judgement: Judgement,
 ) {
     let rules = firewall.ruleset.as_ref().map(|ruleset| ruleset.rules.as_slice()).unwrap_or_default();
@@ -71,7 +71,7 @@ fn warn(
         None => ("the default".to_owned(), &places.default),
     };
     let message = format!(
-        "THE SSH SESSION IN WHICH YOU TYPE would be {would}: {client} → {server} gets {} from {by}",
+        "THE SSH SESSION IN WHICH YOU TYPE {what}: {client} → {server} gets {} from {by}",
         judgement.verdict.as_str()
     );
     report.warning(place, message, allowing(*client, *server));

@@ -62,10 +62,7 @@ fn a_session_that_would_be_cut_is_said_where_it_is_decided() {
     );
     let established = ("allow", "protocol = 'tcp'\nport = 22\ntcp_flags = 'ack/ack'");
     let again = by(&firewall(drop, &[established]));
-    assert!(
-        again.contains("would be not let in again") && again.contains("drop from the default"),
-        "{again}"
-    );
+    assert!(again.contains("could not begin again") && again.contains("drop from the default"), "{again}");
 }
 
 #[test]
