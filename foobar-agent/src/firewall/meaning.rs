@@ -92,10 +92,10 @@ impl Meanings {
             // In a canonical form, what differs as a whole differs on one side of each decision.
             let mut known = Known::default();
             while a.as_end().is_none() || b.as_end().is_none() {
-                let cut = Cut::of(&mut self.store, a, b)?;
-                let is_hit = cut.hit.0 != cut.hit.1;
+                let cut = Cut::of(&mut self.store, [a, b])?;
+                let is_hit = cut.hit[0] != cut.hit[1];
                 known.decide(&cut, is_hit);
-                (a, b) = if is_hit { cut.hit } else { cut.miss };
+                [a, b] = if is_hit { cut.hit } else { cut.miss };
             }
             return Ok(Some(known.example(is_ipv4, [a, b].map(verdict_of), &self.numbers)));
         }
@@ -146,7 +146,7 @@ struct Known {
 }
 
 impl Known {
-    fn decide(&mut self, cut: &Cut, is_hit: bool) {
+    fn decide(&mut self, cut: &Cut<2>, is_hit: bool) {
         // Not all of these bits: then all but the last.
         let last = cut.mask & cut.mask.wrapping_neg();
         let value = if is_hit { cut.value } else { cut.value ^ last };
@@ -215,18 +215,18 @@ mod tests {
     use crate::firewall::address::{AddressSet, Prefix};
     use crate::firewall::ruleset::Essentials;
 
-    fn from(text: &str) -> Option<Arc<AddressSet>> {
+    fn from(text: &str) -> Arc<AddressSet> {
         let (address, length) = text.split_once('/').unwrap();
         let prefix = Prefix::new(address.parse().unwrap(), length.parse().unwrap()).unwrap();
-        Some(Arc::new([prefix].into_iter().collect()))
+        Arc::new([prefix].into_iter().collect())
     }
 
-    fn rule(action: Verdict, set: Option<Arc<AddressSet>>, port: Option<u16>) -> Rule {
+    fn rule(action: Verdict, set: impl Into<Option<Arc<AddressSet>>>, port: Option<u16>) -> Rule {
         Rule {
             name: String::new(),
             line: 1,
             action,
-            from: set,
+            from: set.into(),
             to: None,
             protocols: port.map(|_| vec![6]),
             ports: port.map(|port| vec![port..=port]),
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn other_words_for_the_same_differ_in_nothing() {
-        let allow = |set, port| rule(Verdict::Allow, set, port);
+        let allow = |set: Arc<AddressSet>, port| rule(Verdict::Allow, set, port);
         let halves = [allow(from("10.0.0.0/9"), Some(22)), allow(from("10.128.0.0/9"), Some(22))];
         let whole = [allow(from("10.0.0.0/8"), Some(22))];
         assert_eq!(difference(&halves, &whole), None);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foobar_ebpf::abi::image::DIAGRAMS_MAX;
 
-use super::merge::{self, Merger};
+use super::merge::{Merger, Which};
 use super::space::{self, Family};
 use super::store::{NodeId, Store, TooManyNodes};
 use crate::firewall::address::AddressSet;
@@ -42,7 +42,7 @@ impl Forest {
         numbers: &InterfaceNumbers,
         end_of: impl Fn(usize) -> u32,
     ) -> Result<Self, TooManyNodes> {
-        let mut merger = Merger::new(merge::Rule::Least);
+        let mut merger = Merger::new(Which::Least);
         let mut trees = |family| {
             let rules = rules.iter().enumerate().map(|(slot, rule)| (NodeId::end(end_of(slot)), rule));
             let parts = Parts::of_rules(store, &mut merger, family, rules, numbers)?;
@@ -59,7 +59,7 @@ impl Forest {
     /// # Errors
     /// When the store cannot hold them.
     pub fn into_single(self, store: &mut Store) -> Result<[NodeId; 2], TooManyNodes> {
-        let mut merger = Merger::new(merge::Rule::Least);
+        let mut merger = Merger::new(Which::Least);
         Ok([merger.all(store, self.ipv4)?, merger.all(store, self.ipv6)?])
     }
 }

@@ -33,6 +33,8 @@ impl NodeId {
 /// which leave to `miss`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Index of the word.
+    pub word: u32,
     /// Bits that are compared, one at least.
     pub mask: u64,
     /// What they must be.
@@ -41,8 +43,6 @@ pub struct Node {
     pub hit: NodeId,
     /// Where one of them is not.
     pub miss: NodeId,
-    /// Index of the word.
-    pub word: u32,
 }
 
 impl Node {
