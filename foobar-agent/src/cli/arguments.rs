@@ -76,7 +76,12 @@ Examples:
   foobar-agent check foobar.toml && foobar-agent reload
   foobar-agent check foobar.toml --json | jq '.diagnostics[].line'
 
-Errors end with exit code 1. Warnings alone end with 0.")]
+Errors end with exit code 1. Warnings alone end with 0: rules that do nothing, interfaces that
+this host does not have, management ports open to the world, and rules that would cut the SSH
+session in which you type (found by SSH_CONNECTION, here or, below sudo, in a parent process).
+
+Names of ports and protocols: the built-in ones first, the same on every host; then those of
+this host's /etc/services and /etc/protocols.")]
 pub(super) struct CheckOptions {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]

@@ -36,23 +36,26 @@ pub(in crate::config) fn check(
     }
 }
 
-/// Where the session's packets may arrive: where its own address is, or else anywhere. None where
-/// the firewall is not.
+/// Where the session's packets may arrive, of the interfaces that the firewall judges.
 fn arrivals(firewall: &Firewall, here: &Here, judge: &Judge, session: &SshSession) -> Vec<String> {
-    let interfaces = here.interfaces.as_deref().unwrap_or_default();
-    let owns = |interface: &&LocalInterface| interface.addresses.contains(&session.server.ip());
     let is_judged = |name: &String| match &firewall.interfaces {
         Interfaces::Auto => true,
         Interfaces::Named(attached) => attached.contains(name),
     };
-    let owners: Vec<String> =
-        interfaces.iter().filter(owns).map(|interface| interface.name.clone()).collect();
-    if !owners.is_empty() {
-        return owners.into_iter().filter(is_judged).collect();
+    // One that no rule names is as good as any other that no rule names.
+    let any = || {
+        let named = judge.numbers.names().map(str::to_owned).filter(is_judged);
+        named.chain([String::new()]).collect()
+    };
+    let Some(interfaces) = &here.interfaces else { return any() };
+    let owns = |interface: &&LocalInterface| interface.addresses.contains(&session.server.ip());
+    let owners: Vec<&LocalInterface> = interfaces.iter().filter(owns).collect();
+    // A host's own address may be the loopback's, and its packets arrive elsewhere.
+    if owners.iter().any(|owner| owner.loopback) && !session.server.ip().is_loopback() {
+        return any();
     }
-    let mut any: Vec<String> = judge.numbers.names().map(str::to_owned).filter(is_judged).collect();
-    any.push(String::new());
-    any
+    // With no owner, the session is another network namespace's.
+    owners.into_iter().map(|owner| owner.name.clone()).filter(is_judged).collect()
 }
 
 fn warn(
