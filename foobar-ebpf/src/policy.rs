@@ -2,8 +2,10 @@
 //! reads the ruleset through [`Image`], so that the kernel, `explain` and the tests of the
 //! host run the same walk.
 
+use crate::abi::fragment::NO_RULE;
 use crate::abi::image::{ANY, Entry, Leaf, needs};
 use crate::abi::setting;
+use crate::fragment::{self, FragmentTable};
 use crate::packet::{Packet, Parsed, Status, Transport, TransportKind};
 use crate::verdict::{Reason, Verdict};
 
@@ -28,14 +30,23 @@ pub struct Judgement {
     slot: u32,
 }
 
-/// [`Judgement::slot`] where no rule decided.
-const NO_RULE: u32 = u32::MAX;
-
 impl Judgement {
     /// Decided before the rules were asked.
     #[inline(always)]
     pub const fn without_rule(verdict: Verdict, reason: Reason) -> Self {
         Self { verdict, reason, slot: NO_RULE }
+    }
+
+    /// As its first fragment was judged.
+    #[inline(always)]
+    pub(crate) const fn of_first(verdict: Verdict, slot: u32) -> Self {
+        Self { verdict, reason: Reason::Fragment, slot }
+    }
+
+    /// Slot of the deciding rule as it is kept, [`NO_RULE`] included.
+    #[inline(always)]
+    pub(crate) const fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// Slot of the deciding rule, the policy's included.
@@ -50,7 +61,13 @@ const UDP: u8 = 17;
 
 /// Judges one frame that arrived on a logical interface; `flags` are those of [`setting`].
 #[inline(always)]
-pub fn judge<I: Image>(parsed: &Parsed, interface: u32, flags: u32, image: &I) -> Judgement {
+pub fn judge<I: Image, T: FragmentTable>(
+    parsed: &Parsed,
+    interface: u32,
+    flags: u32,
+    image: &I,
+    fragments: &T,
+) -> Judgement {
     let judging = flags & setting::JUDGE != 0;
     match parsed.status {
         Status::Foreign => Judgement::without_rule(Verdict::Allow, Reason::Foreign),
@@ -60,11 +77,33 @@ pub fn judge<I: Image>(parsed: &Parsed, interface: u32, flags: u32, image: &I) -
             Judgement::without_rule(verdict, reason)
         }
         Status::Packet if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
-        Status::Packet if is_essential(&parsed.packet, flags) => {
-            Judgement::without_rule(Verdict::Allow, Reason::Essential)
-        }
-        Status::Packet => by_rules(&parsed.packet, interface, image),
+        Status::Packet => judge_packet(&parsed.packet, interface, flags, image, fragments),
     }
+}
+
+#[inline(always)]
+fn judge_packet<I: Image, T: FragmentTable>(
+    packet: &Packet,
+    interface: u32,
+    flags: u32,
+    image: &I,
+    fragments: &T,
+) -> Judgement {
+    // Essentials come first, and none of them is a later fragment: they are told by their transport.
+    if packet.later_fragment
+        && let Some(judgement) = fragment::follow(packet, interface, fragments)
+    {
+        return judgement;
+    }
+    let judgement = if is_essential(packet, flags) {
+        Judgement::without_rule(Verdict::Allow, Reason::Essential)
+    } else {
+        by_rules(packet, interface, image)
+    };
+    if packet.first_fragment {
+        fragment::remember(packet, interface, fragments, &judgement);
+    }
+    judgement
 }
 
 /// What a host with a default of drop cannot live without.
@@ -112,12 +151,7 @@ fn by_rules<I: Image>(packet: &Packet, interface: u32, image: &I) -> Judgement {
 
 #[inline(always)]
 fn reached(leaf: &Leaf, reason: Reason) -> Judgement {
-    let verdict = match leaf.verdict {
-        allow if allow == Verdict::Allow as u32 => Verdict::Allow,
-        reject if reject == Verdict::Reject as u32 => Verdict::Reject,
-        _ => Verdict::Drop,
-    };
-    Judgement { verdict, reason, slot: leaf.rule }
+    Judgement { verdict: Verdict::from_word(leaf.verdict), reason, slot: leaf.rule }
 }
 
 /// Whether all that the entry asks for holds.

@@ -108,6 +108,18 @@ abi_enum! {
     }
 }
 
+impl Verdict {
+    /// From a word of an image or a map; what is no verdict does not open the host.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        match word {
+            word if word == Self::Allow as u32 => Self::Allow,
+            word if word == Self::Reject as u32 => Self::Reject,
+            _ => Self::Drop,
+        }
+    }
+}
+
 impl Reason {
     /// Whether the packet was not parsed to its end.
     pub const fn is_malformed(self) -> bool {

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod compile;
+mod fragments;
 pub mod generation;
 pub mod numbers;
 pub mod ruleset;

@@ -4,14 +4,16 @@ use foobar_ebpf::abi::image::{Entry, Header, Leaf};
 use foobar_ebpf::packet::{self, Packet, Scratch};
 use foobar_ebpf::policy::{self, Image, Judgement};
 
+use super::fragments::HostFragments;
 use crate::firewall::generation::Generation;
 
-/// A generation that judges frames on the host.
-#[derive(Clone, Debug)]
+/// A generation that judges frames on the host, with a table of fragments of its own.
+#[derive(Debug)]
 pub struct Walk {
     flags: u32,
     header: Option<Header>,
     entries: Vec<Entry>,
+    fragments: HostFragments,
 }
 
 impl Walk {
@@ -23,13 +25,13 @@ impl Walk {
         };
         let (entries, _) = rest.as_chunks();
         let entries = entries.iter().map(|bytes| Entry::from_bytes(*bytes)).collect();
-        Self { flags: generation.flags, header, entries }
+        Self { flags: generation.flags, header, entries, fragments: HostFragments::new() }
     }
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
         let mut scratch = Scratch::EMPTY;
-        policy::judge(packet::parse(frame, &mut scratch), interface, self.flags, self)
+        policy::judge(packet::parse(frame, &mut scratch), interface, self.flags, self, &self.fragments)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program};
+use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, setting};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::error::KernelError;
@@ -71,6 +71,9 @@ impl Instance {
             }
         }
         let mut object = OBJECT.to_vec();
+        if generation.is_none_or(|generation| generation.flags & setting::JUDGE == 0) {
+            loader.map_max_entries(map::FRAGMENTS, 1);
+        }
         let constants = generation.map(Constants::of);
         if let (Some(generation), Some(constants)) = (generation, &constants) {
             let image_bytes = generation.image.len().max(size_of::<image::Header>());

@@ -4,6 +4,7 @@
 //! A change of anything here changes [`DATAPATH_VERSION`]: pins of another version are not
 //! adopted by an agent.
 
+pub mod fragment;
 pub mod image;
 
 use core::mem::size_of;
@@ -12,7 +13,7 @@ use crate::verdict::{Reason, Verdict};
 
 /// Version of the programs and of all maps that they share over generations. Flows and
 /// bans carry versions of their own, so that an upgrade of one keeps the others.
-pub const DATAPATH_VERSION: u32 = 1;
+pub const DATAPATH_VERSION: u32 = 2;
 
 /// Names of the programs in the object.
 pub mod program {
@@ -42,6 +43,9 @@ pub mod map {
     pub const RULES: &str = "RULES";
     /// Per-CPU array of [`super::Counter`] by service slot. Each generation has its own.
     pub const SERVICES: &str = "SERVICES";
+    /// Hash of [`super::fragment::First`] by [`super::fragment::Key`]. Each generation has its
+    /// own: rule slots are its own.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their

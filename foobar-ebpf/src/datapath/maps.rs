@@ -2,7 +2,8 @@
 
 use aya_ebpf::Global;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
+use foobar_ebpf::abi::fragment::{self, First, Key};
 use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
@@ -33,6 +34,10 @@ pub(super) static RULES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1,
 
 #[map]
 pub(super) static SERVICES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(SERVICES_MAX as u32, 0);
+
+/// The loader makes it small where nothing is judged.
+#[map]
+pub(super) static FRAGMENTS: LruHashMap<Key, First> = LruHashMap::with_max_entries(fragment::ENTRIES, 0);
 
 /// The second of the boot clock in which this CPU last wrote a line, and its lines since.
 #[map]

@@ -5,6 +5,7 @@
 //! ```
 
 mod exit;
+mod fragments;
 mod image;
 mod maps;
 mod trace;
@@ -19,6 +20,7 @@ use foobar_ebpf::packet::reader::AddressReader;
 use foobar_ebpf::policy::{self, Judgement};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
+use fragments::MapFragments;
 use image::MapImage;
 
 /// What is attached. It never changes: a ruleset is switched by the slot that it enters.
@@ -57,7 +59,8 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     let parsed = packet::parse(&reader, scratch);
-    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &MapImage::of_generation());
+    let image = MapImage::of_generation();
+    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &image, &MapFragments);
     if judgement.verdict == Verdict::Allow {
         exit::count_services(&reader, &parsed.packet);
     }

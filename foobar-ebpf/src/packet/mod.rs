@@ -59,6 +59,14 @@ pub struct Packet {
     pub hop_limit: u8,
     /// A fragment that is not the first of its datagram: it has no transport header.
     pub later_fragment: bool,
+    /// A fragment that is the first of several: the others take its verdict.
+    pub first_fragment: bool,
+    /// IPv4's protocol, or the next header that the Fragment header names: what all fragments of
+    /// a datagram say alike. Of no meaning where the packet is no fragment.
+    pub fragment_protocol: u8,
+    /// The sender's number of the datagram, 16 bits in IPv4, 32 in IPv6. Of no meaning where the
+    /// packet is no fragment.
+    pub identification: u32,
     /// What is known beyond the protocol's number.
     pub transport: Transport,
 }
@@ -122,6 +130,9 @@ impl Packet {
         protocol: 0,
         hop_limit: 0,
         later_fragment: false,
+        first_fragment: false,
+        fragment_protocol: 0,
+        identification: 0,
         transport: Transport::OPAQUE,
     };
 
@@ -205,6 +216,9 @@ fn parse_frame<R: PacketReader + ?Sized>(
         protocol: header.protocol,
         hop_limit: header.hop_limit,
         later_fragment: header.fragment_offset_bytes != 0,
+        first_fragment: header.fragment_offset_bytes == 0 && header.more_fragments,
+        fragment_protocol: header.fragment_protocol,
+        identification: header.identification,
         transport: transport::parse(reader, header)?,
     }))
 }

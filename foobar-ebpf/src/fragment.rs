@@ -1,0 +1,54 @@
+//! Later fragments follow their first one: the judgement of a first fragment is kept, and taken
+//! by those that come after. Pure; the table itself is behind [`FragmentTable`].
+//!
+//! Who can send fragments of a datagram can write here, and no more than that: an entry speaks
+//! for fragments with the same addresses, number, protocol and interface, and a later fragment is
+//! nothing without a first one that the rules let through. What was forgotten, or came before its
+//! first one, is judged by itself.
+
+use crate::abi::fragment::{First, Key, LIFETIME_NS};
+use crate::packet::Packet;
+use crate::policy::Judgement;
+use crate::verdict::Verdict;
+
+/// Where judgements of first fragments are kept, a bounded number of them.
+pub trait FragmentTable {
+    /// What was kept under this key last.
+    fn get(&self, key: &Key) -> Option<First>;
+    /// Keeps a judgement in the place of an earlier one, at the cost of the least recently used
+    /// entry where all are taken.
+    fn put(&self, key: &Key, first: First);
+    /// Nanoseconds of a clock that does not go back.
+    fn now_ns(&self) -> u64;
+}
+
+/// The judgement of a later fragment's first one, if that is still known.
+#[inline(always)]
+pub fn follow<T: FragmentTable>(packet: &Packet, interface: u32, table: &T) -> Option<Judgement> {
+    let first = table.get(&key(packet, interface))?;
+    if table.now_ns().saturating_sub(first.judged_at_ns) >= LIFETIME_NS {
+        return None;
+    }
+    Some(Judgement::of_first(Verdict::from_word(first.verdict), first.rule))
+}
+
+/// Keeps the judgement of a first fragment for the later ones.
+#[inline(always)]
+pub fn remember<T: FragmentTable>(packet: &Packet, interface: u32, table: &T, judgement: &Judgement) {
+    let first =
+        First { judged_at_ns: table.now_ns(), rule: judgement.slot(), verdict: judgement.verdict as u32 };
+    table.put(&key(packet, interface), first);
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "logical interfaces are fewer than 64")]
+fn key(packet: &Packet, interface: u32) -> Key {
+    let Packet { source, destination, .. } = packet;
+    Key {
+        source: [source.high, source.low],
+        destination: [destination.high, destination.low],
+        identification: packet.identification,
+        interface: interface as u16,
+        protocol: u16::from(packet.fragment_protocol),
+    }
+}
