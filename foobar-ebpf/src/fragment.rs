@@ -6,7 +6,7 @@
 //! nothing without a first one that the rules let through. What was forgotten, or came before its
 //! first one, is judged by itself.
 
-use crate::abi::fragment::{First, Key, LIFETIME_NS};
+use crate::abi::fragment::{FirstFragment, FragmentKey, LIFETIME_NS};
 use crate::packet::Packet;
 use crate::policy::Judgement;
 use crate::verdict::Verdict;
@@ -14,10 +14,10 @@ use crate::verdict::Verdict;
 /// Where judgements of first fragments are kept, a bounded number of them.
 pub trait FragmentTable {
     /// What was kept under this key last.
-    fn get(&self, key: &Key) -> Option<First>;
+    fn get(&self, key: &FragmentKey) -> Option<FirstFragment>;
     /// Keeps a judgement in the place of an earlier one, at the cost of the least recently used
     /// entry where all are taken.
-    fn put(&self, key: &Key, first: First);
+    fn put(&self, key: &FragmentKey, first: FirstFragment);
     /// Nanoseconds of a clock that does not go back.
     fn now_ns(&self) -> u64;
 }
@@ -35,16 +35,19 @@ pub fn follow<T: FragmentTable>(packet: &Packet, interface: u32, table: &T) -> O
 /// Keeps the judgement of a first fragment for the later ones.
 #[inline(always)]
 pub fn remember<T: FragmentTable>(packet: &Packet, interface: u32, table: &T, judgement: &Judgement) {
-    let first =
-        First { judged_at_ns: table.now_ns(), rule: judgement.slot(), verdict: judgement.verdict as u32 };
+    let first = FirstFragment {
+        judged_at_ns: table.now_ns(),
+        rule: judgement.slot(),
+        verdict: judgement.verdict as u32,
+    };
     table.put(&key(packet, interface), first);
 }
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "logical interfaces are fewer than 64")]
-fn key(packet: &Packet, interface: u32) -> Key {
+fn key(packet: &Packet, interface: u32) -> FragmentKey {
     let Packet { source, destination, .. } = packet;
-    Key {
+    FragmentKey {
         source: [source.high, source.low],
         destination: [destination.high, destination.low],
         identification: packet.identification,

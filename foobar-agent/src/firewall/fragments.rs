@@ -5,14 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use foobar_ebpf::abi::fragment::{self, First, Key};
+use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::fragment::FragmentTable;
 use lru::LruCache;
 
 /// One generation's table.
 #[derive(Debug)]
 pub(super) struct HostFragments {
-    entries: Mutex<LruCache<Key, First>>,
+    entries: Mutex<LruCache<FragmentKey, FirstFragment>>,
     since: Instant,
 }
 
@@ -24,11 +24,11 @@ impl HostFragments {
 }
 
 impl FragmentTable for HostFragments {
-    fn get(&self, key: &Key) -> Option<First> {
+    fn get(&self, key: &FragmentKey) -> Option<FirstFragment> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
-    fn put(&self, key: &Key, first: First) {
+    fn put(&self, key: &FragmentKey, first: FirstFragment) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).put(*key, first);
     }
 

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod compile;
+pub mod diagram;
 mod fragments;
 pub mod generation;
 pub mod numbers;

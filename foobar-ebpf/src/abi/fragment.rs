@@ -14,7 +14,7 @@ pub const LIFETIME_NS: u64 = 30_000_000_000;
 /// The fragments of one datagram (RFC 791 §2.3, RFC 8200 §4.5), as they arrive on one interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(C)]
-pub struct Key {
+pub struct FragmentKey {
     /// Source address, most significant word first.
     pub source: [u64; 2],
     /// Destination address, most significant word first.
@@ -26,12 +26,12 @@ pub struct Key {
     /// IPv4's protocol, or the next header that the Fragment header names.
     pub protocol: u16,
 }
-const _: () = assert!(size_of::<Key>() == 40);
+const _: () = assert!(size_of::<FragmentKey>() == 40);
 
 /// How a first fragment was judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct First {
+pub struct FirstFragment {
     /// When, in nanoseconds of the boot clock.
     pub judged_at_ns: u64,
     /// Slot of the deciding rule; [`NO_RULE`]: none, an essential passed.
@@ -39,7 +39,7 @@ pub struct First {
     /// [`crate::verdict::Verdict`].
     pub verdict: u32,
 }
-const _: () = assert!(size_of::<First>() == 16);
+const _: () = assert!(size_of::<FirstFragment>() == 16);
 
-/// [`First::rule`] where no rule decided.
+/// [`FirstFragment::rule`] where no rule decided.
 pub const NO_RULE: u32 = u32::MAX;

@@ -43,7 +43,7 @@ pub mod map {
     pub const RULES: &str = "RULES";
     /// Per-CPU array of [`super::Counter`] by service slot. Each generation has its own.
     pub const SERVICES: &str = "SERVICES";
-    /// Hash of [`super::fragment::First`] by [`super::fragment::Key`]. Each generation has its
+    /// Hash of [`super::fragment::FirstFragment`] by [`super::fragment::FragmentKey`]. Each generation has its
     /// own: rule slots are its own.
     pub const FRAGMENTS: &str = "FRAGMENTS";
 }
@@ -55,6 +55,8 @@ pub mod constant {
     pub const FLAGS: &str = "FLAGS";
     /// `u32`: bytes of the image.
     pub const IMAGE_BYTES: &str = "IMAGE_BYTES";
+    /// `u32`: diagrams of the image.
+    pub const DIAGRAMS: &str = "DIAGRAMS";
     /// `u32`: used entries of [`SERVICES`].
     pub const SERVICE_COUNT: &str = "SERVICE_COUNT";
     /// `[u32; SERVICES_MAX]`: [`super::ServicePort::to_word`] by service slot.
