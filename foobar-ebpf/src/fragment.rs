@@ -55,3 +55,51 @@ fn key(packet: &Packet, interface: u32) -> FragmentKey {
         protocol: u16::from(packet.fragment_protocol),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::verdict::Reason;
+
+    #[derive(Default)]
+    struct Table {
+        entries: RefCell<HashMap<FragmentKey, FirstFragment>>,
+        now_ns: Cell<u64>,
+    }
+
+    impl FragmentTable for Table {
+        fn get(&self, key: &FragmentKey) -> Option<FirstFragment> {
+            self.entries.borrow().get(key).copied()
+        }
+
+        fn put(&self, key: &FragmentKey, first: FirstFragment) {
+            self.entries.borrow_mut().insert(*key, first);
+        }
+
+        fn now_ns(&self) -> u64 {
+            self.now_ns.get()
+        }
+    }
+
+    #[test]
+    fn a_first_fragment_is_followed_until_reassembly_gives_up() {
+        let (table, packet) = (Table::default(), Packet { identification: 7, ..Packet::NONE });
+        let judgement = Judgement::without_rule(Verdict::Reject, Reason::Essential);
+        assert_eq!(follow(&packet, 1, &table), None);
+        table.now_ns.set(5);
+        remember(&packet, 1, &table, &judgement);
+        let followed = Some(Judgement::without_rule(Verdict::Reject, Reason::Fragment));
+        for now_ns in [5, 4, LIFETIME_NS, LIFETIME_NS + 4] {
+            table.now_ns.set(now_ns);
+            assert_eq!(follow(&packet, 1, &table), followed, "at {now_ns}");
+        }
+        table.now_ns.set(LIFETIME_NS + 5);
+        assert_eq!(follow(&packet, 1, &table), None);
+        // The number means another datagram by now.
+        remember(&packet, 1, &table, &judgement);
+        assert_eq!(follow(&packet, 1, &table), followed);
+    }
+}
