@@ -42,6 +42,8 @@ macro_rules! abi_enum {
     };
 }
 
+pub(crate) use abi_enum;
+
 abi_enum! {
     /// Our decision about a packet.
     #[must_use]

@@ -19,7 +19,8 @@ use crate::firewall::generation::Generation;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
 
 /// Maps that outlive a generation, so that the next one finds them by their pins.
-const SHARED_MAPS: [&str; 5] = [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::LOGS];
+const SHARED_MAPS: [&str; 6] =
+    [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::ANSWERS, map::LOGS];
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;
@@ -119,6 +120,14 @@ impl Instance {
 
     /// Takes the counters of this name out of the instance.
     pub(super) fn take_counters(&mut self, name: &'static str) -> Result<CounterMap, KernelError> {
+        self.take_per_cpu(name)
+    }
+
+    /// Takes an array of plain values of each CPU out of the instance.
+    pub(super) fn take_per_cpu<T: aya::Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<PerCpuArray<MapData, T>, KernelError> {
         let map = self.ebpf.take_map(name).ok_or(KernelError::Missing(name))?;
         PerCpuArray::try_from(map).map_err(KernelError::bpf("unexpected map"))
     }

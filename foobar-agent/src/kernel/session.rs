@@ -35,6 +35,7 @@ pub(super) struct Session {
     control: Array<MapData, u64>,
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
+    answers: CounterMap,
     logical: Vec<u32>,
     _diagnostics: Diagnostics,
 }
@@ -69,6 +70,7 @@ impl Session {
             control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
+            answers: instance.take_counters(map::ANSWERS)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
             root,
@@ -144,8 +146,9 @@ impl Session {
     /// Reads every counter.
     pub(super) fn read(&self) -> Result<Counters, KernelError> {
         let outcomes = counters::read_outcomes(&self.outcomes, self.logical.iter().copied())?;
+        let answers = counters::read_answers(&self.answers)?;
         let Hits { generation, rules, services } = self.generations.read()?;
-        Ok(Counters { generation, outcomes, rules, services })
+        Ok(Counters { generation, outcomes, answers, rules, services })
     }
 
     /// Switches the datapath's diagnostics.

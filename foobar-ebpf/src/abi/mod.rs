@@ -4,6 +4,7 @@
 //! A change of anything here changes [`DATAPATH_VERSION`]: pins of another version are not
 //! adopted by an agent.
 
+pub mod answer;
 pub mod fragment;
 pub mod image;
 
@@ -46,6 +47,12 @@ pub mod map {
     /// Hash of [`super::fragment::FirstFragment`] by [`super::fragment::FragmentKey`]. Each generation has its
     /// own: rule slots are its own.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Per-CPU array of [`super::Counter`] by [`super::answer::Outcome`]: rejected packets, and
+    /// the bytes of what was sent to them. Shared.
+    pub const ANSWERS: &str = "ANSWERS";
+    /// Per-CPU array of one `u64`, a [`crate::reject::Limit`]: up to when, in nanoseconds of the
+    /// boot clock, answers are used up.
+    pub const ANSWER_LIMIT: &str = "ANSWER_LIMIT";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -170,4 +177,6 @@ pub mod setting {
     pub const ICMP_ERRORS: u32 = 1 << 3;
     /// Answers to a DHCP client pass before the rules.
     pub const DHCP: u32 = 1 << 4;
+    /// A rule or the policy rejects: senders are told.
+    pub const REJECT: u32 = 1 << 5;
 }

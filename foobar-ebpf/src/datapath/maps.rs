@@ -4,6 +4,7 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
+use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::{
@@ -12,6 +13,7 @@ use foobar_ebpf::abi::{
 };
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
+use foobar_ebpf::reject::{self, Limit};
 
 #[map]
 pub(super) static GENERATIONS: ProgramArray = ProgramArray::with_max_entries(GENERATION_SLOTS, 0);
@@ -42,6 +44,16 @@ pub(super) static SERVICES: PerCpuArray<Counter> = PerCpuArray::with_max_entries
 #[map]
 pub(super) static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment> =
     LruHashMap::with_max_entries(fragment::ENTRIES, 0);
+
+#[map]
+pub(super) static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);
+
+/// Only who answers needs it, and nobody where nothing is rejected.
+#[map]
+static ANSWER_LIMIT: PerCpuArray<Limit> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+static ANSWER: PerCpuArray<reject::Memory> = PerCpuArray::with_max_entries(1, 0);
 
 /// The second of the boot clock in which this CPU last wrote a line, and its lines since.
 #[map]
@@ -111,6 +123,14 @@ pub(super) fn memory() -> Option<&'static mut Memory> {
     // packet is judged on this CPU until this one is done. Zeroes, which it begins with, are a
     // value, and the parser writes before it reads.
     SCRATCH.get_ptr_mut(0).map(|memory| unsafe { &mut *memory })
+}
+
+/// What this CPU answers with: memory to put an answer together, and how many there may be.
+#[inline(always)]
+pub(super) fn answering() -> Option<(&'static mut reject::Memory, &'static mut Limit)> {
+    let (memory, limit) = (ANSWER.get_ptr_mut(0)?, ANSWER_LIMIT.get_ptr_mut(0)?);
+    // SAFETY: as for `memory`; the two lie in different maps.
+    Some(unsafe { (&mut *memory, &mut *limit) })
 }
 
 /// Whether this CPU may write one more line in this second.

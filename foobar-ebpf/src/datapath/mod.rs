@@ -1,20 +1,21 @@
 //! The way of a packet through the kernel, top-down:
 //!
 //! ```text
-//! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit
+//! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit ─► (answer)
 //! ```
 
 mod exit;
 mod fragments;
 mod image;
 mod maps;
+mod reject;
 mod trace;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control};
+use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control, setting};
 use foobar_ebpf::packet;
 use foobar_ebpf::packet::reader::AddressReader;
 use foobar_ebpf::policy::{self, Judgement};
@@ -66,7 +67,11 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
         exit::count_services(&reader, &parsed.packet);
     }
     trace::packet(&ctx, parsed, &judgement);
-    exit::count(interface, &judgement, length_bytes)
+    let action = exit::count(interface, &judgement, length_bytes);
+    if flags & setting::REJECT != 0 && judgement.verdict == Verdict::Reject {
+        return reject::answer(ctx.ctx, &memory.parser);
+    }
+    action
 }
 
 /// The least that an XDP program can do: what a benchmark subtracts. Never attached.

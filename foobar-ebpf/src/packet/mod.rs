@@ -145,15 +145,15 @@ impl Packet {
 }
 
 /// Octet counts and `EtherType`s of the link layer (IEEE 802.3, 802.1Q, 802.1ad).
-mod ethernet {
-    pub(super) const HEADER_BYTES: usize = 14;
+pub(crate) mod ethernet {
+    pub(crate) const HEADER_BYTES: usize = 14;
     pub(super) const ETHERTYPE_OFFSET: usize = 12;
-    pub(super) const TAG_BYTES: usize = 4;
+    pub(crate) const TAG_BYTES: usize = 4;
     pub(super) const TAGS_MAX: usize = 2;
     pub(super) const IPV4: u16 = 0x0800;
     pub(super) const IPV6: u16 = 0x86dd;
 
-    pub(super) const fn is_tag(ethertype: u16) -> bool {
+    pub(crate) const fn is_tag(ethertype: u16) -> bool {
         matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
     }
 }
@@ -170,6 +170,26 @@ impl Scratch {
     /// Before the first packet.
     pub const EMPTY: Self =
         Self { header: ip::Header::NONE, parsed: Parsed { status: Status::Foreign, packet: Packet::NONE } };
+
+    /// The frame that was parsed last.
+    #[inline(always)]
+    pub const fn parsed(&self) -> &Parsed {
+        &self.parsed
+    }
+
+    /// Where its transport header begins, or what cannot be skipped, from the start of the frame.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "an IP length and a few headers")]
+    pub const fn transport_offset(&self) -> u32 {
+        self.header.transport_offset as u32
+    }
+
+    /// Where its IP packet ends, from the start of the frame.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "an IP length and a few headers")]
+    pub const fn end_offset(&self) -> u32 {
+        self.header.end_offset as u32
+    }
 }
 
 /// Reads an Ethernet frame.
