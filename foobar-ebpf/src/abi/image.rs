@@ -61,7 +61,7 @@ impl Edge {
 
     /// To a table of the nibble that lies `shift` bits up in a word.
     pub const fn table(word: u32, shift: u32, unit: u32) -> Self {
-        Self((word << 4 | shift / 4) << NODE_BITS | unit)
+        Self(((word << 4) | (shift / 4)) << NODE_BITS | unit)
     }
 
     /// To a test of a word.

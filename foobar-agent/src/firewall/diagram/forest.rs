@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foobar_ebpf::abi::image::DIAGRAMS_MAX;
 
-use super::merge::Merger;
+use super::merge::{Merger, Which};
 use super::space::{self, Family};
 use super::store::{NodeId, Store, TooManyNodes};
 use crate::firewall::address::AddressSet;
@@ -42,7 +42,7 @@ impl Forest {
         numbers: &InterfaceNumbers,
         end_of: impl Fn(usize) -> u32,
     ) -> Result<Self, TooManyNodes> {
-        let mut merger = Merger::default();
+        let mut merger = Merger::new(Which::Least);
         let mut trees = |family| {
             let rules = rules.iter().enumerate().map(|(slot, rule)| (NodeId::end(end_of(slot)), rule));
             let parts = Parts::of_rules(store, &mut merger, family, rules, numbers)?;
@@ -50,6 +50,17 @@ impl Forest {
         };
         let [ipv4, ipv6] = Family::BOTH.map(&mut trees);
         Ok(Self { ipv4: ipv4?, ipv6: ipv6? })
+    }
+}
+
+impl Forest {
+    /// As one diagram a family, however large.
+    ///
+    /// # Errors
+    /// When the store cannot hold them.
+    pub fn into_single(self, store: &mut Store) -> Result<[NodeId; 2], TooManyNodes> {
+        let mut merger = Merger::new(Which::Least);
+        Ok([merger.all(store, self.ipv4)?, merger.all(store, self.ipv6)?])
     }
 }
 
@@ -134,7 +145,7 @@ fn plant(store: &mut Store, merger: &mut Merger, parts: Parts) -> Result<Trees, 
             for first in 0..second {
                 let room = (sizes[first] + sizes[second]) * GROWTH_MAX + GROWTH_FREE;
                 let limit = store.set_limit(store.limit().min(store.len() + room));
-                let merged = merger.least(store, trees[first], trees[second]);
+                let merged = merger.merge(store, trees[first], trees[second]);
                 store.set_limit(limit);
                 if let Ok(merged) = merged {
                     trees.remove(second);
