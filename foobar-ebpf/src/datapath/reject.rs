@@ -2,7 +2,8 @@
 
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{
-    bpf_ktime_get_boot_ns, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+    bpf_ktime_get_boot_ns, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+    bpf_xdp_load_bytes, bpf_xdp_store_bytes,
 };
 use foobar_ebpf::packet::Scratch;
 use foobar_ebpf::reject::{self, Frame};
@@ -55,16 +56,22 @@ impl Frame for XdpFrame {
         unsafe { bpf_xdp_store_bytes(self.ctx, offset, from.as_ptr().cast_mut().cast(), bytes) == 0 }
     }
 
+    /// Shorter at the end; longer at the beginning, where every driver leaves room for XDP
+    /// (`XDP_PACKET_HEADROOM`), which it need not do at the end.
     #[inline(always)]
     fn resize(&mut self, length_bytes: u32) -> bool {
-        let change = length_bytes.wrapping_sub(self.length_bytes).cast_signed();
+        let growth = length_bytes.wrapping_sub(self.length_bytes).cast_signed();
         // SAFETY: the context is the one that the program was given, and no pointer into the frame
         // is used afterwards.
-        if unsafe { bpf_xdp_adjust_tail(self.ctx, change) } != 0 {
-            return false;
-        }
+        let failure = unsafe {
+            if growth > 0 {
+                bpf_xdp_adjust_head(self.ctx, -growth)
+            } else {
+                bpf_xdp_adjust_tail(self.ctx, growth)
+            }
+        };
         self.length_bytes = length_bytes;
-        true
+        failure == 0
     }
 }
 

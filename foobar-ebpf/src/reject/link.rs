@@ -2,13 +2,11 @@
 
 use crate::packet::ethernet;
 
-/// An Ethernet header and two tags, of which the stations are the first three words. Every frame
-/// with an IP packet has as many bytes.
+/// An Ethernet header and two tags, of which the stations are the first three words: destination
+/// and source, six octets each. Every frame with an IP packet has as many bytes.
 pub(super) const WORDS: usize = 6;
 #[expect(clippy::cast_possible_truncation, reason = "a handful")]
 pub(super) const BYTES: u32 = WORDS as u32 * 4;
-/// Destination and source, six octets each.
-pub(super) const STATIONS_BYTES: u32 = 12;
 
 /// The least that a station may send, without FCS (IEEE 802.3 §3.2.7).
 const FRAME_BYTES_MIN: u32 = 60;

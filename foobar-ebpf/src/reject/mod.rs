@@ -24,7 +24,7 @@ pub trait Frame {
     fn load<const WORDS: usize>(&self, offset: u32, bytes: u32, to: &mut [u32; WORDS]) -> bool;
     /// Copies `bytes` from the beginning of `from` to `offset`.
     fn store<const WORDS: usize>(&mut self, offset: u32, bytes: u32, from: &[u32; WORDS]) -> bool;
-    /// Cuts or lengthens the frame at its end.
+    /// Gives the frame another length. What it holds then is written anew from its beginning.
     fn resize(&mut self, length_bytes: u32) -> bool;
 }
 
@@ -120,7 +120,7 @@ fn error<F: Frame>(frame: &F, scratch: &Scratch, network_offset: u32, memory: &m
     body_bytes
 }
 
-/// Puts the answer into the frame: its length first, so that all of it can be written.
+/// Puts the answer into the frame.
 #[inline(always)]
 fn send<F: Frame>(
     frame: &mut F,
@@ -133,7 +133,7 @@ fn send<F: Frame>(
     let header_bytes = if is_ipv4 { message::IPV4_BYTES } else { message::IPV6_BYTES };
     let body_offset = network_offset + header_bytes;
     let length_bytes = link::padded(body_offset + body_bytes, frame.length_bytes());
-    if !frame.resize(length_bytes) || !frame.store(0, link::STATIONS_BYTES, &memory.link) {
+    if !frame.resize(length_bytes) || !frame.store(0, network_offset, &memory.link) {
         return false;
     }
     let protocol = message::protocol(wanted);
