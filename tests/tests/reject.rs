@@ -106,3 +106,22 @@ fn what_was_answered_is_still_counted_after_a_reload() {
     connect(&client, to);
     assert_eq!(answers(&agent.metrics().unwrap(), "tcp-rst"), 2);
 }
+
+/// Frames for another station get no answer, so the datapath must know which one it is.
+#[test]
+fn an_interface_that_gets_another_hardware_address_goes_on_answering() {
+    let (client, host) = hosts();
+    let agent = Agent::start(&host, RULES).unwrap();
+    let _peer = Agent::start(&client, ATTACHED).unwrap();
+    let [to, _] = targets(80);
+    // Before the agent knows: a neighbour that is wrong about who has the address.
+    client.ip("neigh replace 192.0.2.2 lladdr 02:00:00:00:00:99 dev eth0 nud permanent").unwrap();
+    let waits = client.enter(|| TcpStream::connect_timeout(&to, Duration::from_millis(200))).unwrap();
+    assert_eq!(waits.unwrap_err().kind(), ErrorKind::TimedOut);
+    let metrics = agent.metrics().unwrap();
+    let withheld = metrics.count("foobar_firewall_reject_withheld_total", &[("reason", "station")]);
+    assert!(withheld >= 1 && answers(&metrics, "tcp-rst") == 0, "{metrics}");
+    host.ip("link set eth0 address 02:00:00:00:00:99").unwrap();
+    // A segment that is sent again finds the agent informed.
+    assert_eq!(connect(&client, to).kind(), ErrorKind::ConnectionRefused);
+}

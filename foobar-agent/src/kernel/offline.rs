@@ -70,7 +70,16 @@ impl Bed {
     /// # Errors
     /// When the map cannot be written.
     pub fn arrive_on(&mut self, logical: u32) -> Result<(), KernelError> {
-        let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical };
+        self.arrive_at(logical, 0)
+    }
+
+    /// As [`Bed::arrive_on`], where the interface has a hardware address, see
+    /// [`InterfaceSlot::station`].
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn arrive_at(&mut self, logical: u32, station: u64) -> Result<(), KernelError> {
+        let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical, station };
         self.interfaces
             .set(TEST_RUN_IFINDEX & (INTERFACE_ENTRIES - 1), Plain(slot), 0)
             .map_err(KernelError::bpf("cannot enter an interface"))

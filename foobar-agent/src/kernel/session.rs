@@ -91,7 +91,8 @@ impl Session {
         logical: u32,
         mode: AttachMode,
     ) -> Result<Attached, KernelError> {
-        self.set_logical(interface.ifindex, logical)?;
+        let station = interface.station.unwrap_or_default();
+        self.enter(InterfaceSlot { ifindex: interface.ifindex, interface: logical, station })?;
         let pin = self.pins.link(interface.ifindex);
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
@@ -107,8 +108,9 @@ impl Session {
         }
     }
 
-    /// Enters the logical number of an ifindex where the datapath will look for it.
-    fn set_logical(&mut self, ifindex: u32, logical: u32) -> Result<(), KernelError> {
+    /// Enters an interface where the datapath will look for it.
+    fn enter(&mut self, interface: InterfaceSlot) -> Result<(), KernelError> {
+        let InterfaceSlot { ifindex, interface: logical, .. } = interface;
         let entries = || (0..INTERFACE_PROBES).map(|probe| (ifindex + probe) & (INTERFACE_ENTRIES - 1));
         let mut free = None;
         for entry in entries() {
@@ -125,7 +127,7 @@ impl Session {
         let entry =
             free.ok_or_else(|| KernelError::System { what: "cannot enter an interface", source: source() })?;
         self.interfaces
-            .set(entry, Plain(InterfaceSlot { ifindex, interface: logical }), 0)
+            .set(entry, Plain(interface), 0)
             .map_err(KernelError::bpf("cannot enter an interface"))?;
         if !self.logical.contains(&logical) && logical < INTERFACES_MAX {
             self.logical.push(logical);

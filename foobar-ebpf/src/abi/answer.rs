@@ -36,7 +36,8 @@ abi_enum! {
         LaterFragment = 5 => "later-fragment",
         /// Withheld: an IP address that is not one host's.
         Address = 6 => "address",
-        /// Withheld: an Ethernet address that is not one station's.
+        /// Withheld: an Ethernet address that is not one station's, or a destination that is not the
+    /// interface's own.
         Station = 7 => "station",
         /// Withheld: more than [`PER_SECOND`].
         Limit = 8 => "limit",

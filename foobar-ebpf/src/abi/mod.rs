@@ -111,8 +111,11 @@ pub struct InterfaceSlot {
     pub ifindex: u32,
     /// Logical number, below [`INTERFACES_MAX`].
     pub interface: u32,
+    /// Its hardware address: six octets, the first one in bits 47–40; 0 where it has none. Frames
+    /// for another station, which it takes while somebody listens on it, get no answer.
+    pub station: u64,
 }
-const _: () = assert!(size_of::<InterfaceSlot>() == 8);
+const _: () = assert!(size_of::<InterfaceSlot>() == 16);
 
 /// Logical interfaces, [`INTERFACE_UNKNOWN`] included: one bit each in a rule.
 pub const INTERFACES_MAX: u32 = 64;

@@ -93,14 +93,25 @@ pub(super) fn control(word: u32) -> u64 {
 /// The logical interface of an ifindex.
 #[inline(always)]
 pub(super) fn interface(ifindex: u32) -> u32 {
+    interface_slot(ifindex).map_or(INTERFACE_UNKNOWN, |slot| slot.interface)
+}
+
+/// The hardware address of an ifindex, 0 where none is known.
+#[inline(always)]
+pub(super) fn station(ifindex: u32) -> u64 {
+    interface_slot(ifindex).map_or(0, |slot| slot.station)
+}
+
+#[inline(always)]
+fn interface_slot(ifindex: u32) -> Option<&'static InterfaceSlot> {
     for probe in 0..INTERFACE_PROBES {
         if let Some(slot) = INTERFACES.get((ifindex + probe) & (INTERFACE_ENTRIES - 1))
             && slot.ifindex == ifindex
         {
-            return slot.interface;
+            return Some(slot);
         }
     }
-    INTERFACE_UNKNOWN
+    None
 }
 
 /// Adds one packet to a counter of this CPU. XDP on one CPU is not preempted by XDP, so a

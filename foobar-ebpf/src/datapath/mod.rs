@@ -69,7 +69,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     trace::packet(&ctx, parsed, &judgement);
     let action = exit::count(interface, &judgement, length_bytes);
     if flags & setting::REJECT != 0 && judgement.verdict == Verdict::Reject {
-        return reject::answer(ctx.ctx, &memory.parser);
+        return reject::answer(ctx.ctx, &memory.parser, ctx.ingress_ifindex() as u32);
     }
     action
 }

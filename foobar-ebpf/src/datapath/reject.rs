@@ -20,14 +20,14 @@ struct XdpFrame {
 /// Answers a rejected packet, if it may; gives the XDP action. Apart from the path of every
 /// packet, which would pay for its registers.
 #[inline(never)]
-pub(super) fn answer(ctx: *mut xdp_md, scratch: &Scratch) -> u32 {
+pub(super) fn answer(ctx: *mut xdp_md, scratch: &Scratch, ifindex: u32) -> u32 {
     let Some((memory, limit)) = maps::answering() else { return xdp_action::XDP_DROP };
     // SAFETY: the context is the one that the program was given.
     let length_bytes = unsafe { bpf_xdp_get_buff_len(ctx) } as u32;
     let mut frame = XdpFrame { ctx, length_bytes };
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let outcome = reject::answer(&mut frame, scratch, limit, now_ns, memory);
+    let outcome = reject::answer(&mut frame, scratch, maps::station(ifindex), limit, now_ns, memory);
     if outcome.is_sent() {
         maps::add(&maps::ANSWERS, outcome as u32, u64::from(frame.length_bytes));
         return xdp_action::XDP_TX;

@@ -41,6 +41,13 @@ impl Link {
         (first >> 24 | second >> 8) & 1 != 0
     }
 
+    /// Whether the frame is for this station; for any, where that is 0.
+    #[inline(always)]
+    pub(super) const fn is_for(&self, station: u64) -> bool {
+        let [first, second, _] = self.stations;
+        station == 0 || station == (first as u64) << 16 | second as u64 >> 16
+    }
+
     #[inline(always)]
     pub(super) const fn swapped(&self) -> Self {
         let [first, second, third] = self.stations;

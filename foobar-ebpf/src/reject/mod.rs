@@ -57,11 +57,13 @@ impl Memory {
 
 /// Turns the frame of a rejected packet into its answer, if there may be one.
 ///
-/// `scratch` is what the packet was parsed in. A frame that is withheld may be half changed.
+/// `scratch` is what the packet was parsed in, `station` the interface's, as in
+/// [`crate::abi::InterfaceSlot`]. Where there is no answer, the frame may be half changed.
 #[inline(always)]
 pub fn answer<F: Frame>(
     frame: &mut F,
     scratch: &Scratch,
+    station: u64,
     limit: &mut Limit,
     now_ns: u64,
     memory: &mut Memory,
@@ -75,7 +77,7 @@ pub fn answer<F: Frame>(
         return Outcome::Frame;
     }
     let link = Link::read(&memory.link);
-    if link.has_group_address() {
+    if link.has_group_address() || !link.is_for(station) {
         return Outcome::Station;
     }
     if !limit.take(now_ns) {
