@@ -17,6 +17,8 @@ const NODES_MAX: usize = 1 << 22;
 const REDUNDANCY_NODES_MAX: usize = 1 << 20;
 /// Combinations of decisions that are looked at for one rule.
 const STEPS_MAX: usize = 1 << 14;
+/// … and for all rules.
+const STEPS_IN_ALL_MAX: usize = 1 << 22;
 /// Rules that are looked for as shadowing one, …
 const COLLECTED_MAX: usize = 64;
 /// … and of which so many are named.
@@ -29,6 +31,8 @@ pub struct Findings {
     pub shadowed: Vec<Shadowed>,
     /// Rules that decide packets, all of which later rules and the policy would decide alike.
     pub redundant: Vec<usize>,
+    /// Rules from this one on were not looked at: it would have taken too long.
+    pub unexamined_from: Option<usize>,
 }
 
 /// A rule that no packet reaches.
@@ -53,7 +57,7 @@ pub fn find(ruleset: &Ruleset) -> Findings {
     }
     // A full store ends the search, not the check: what was found until then is true.
     let mut search = Search { ruleset, numbers, store: Store::new(NODES_MAX) };
-    let _ = search.shadowed(&mut findings.shadowed);
+    findings.unexamined_from = search.shadowed(&mut findings.shadowed).unwrap_or(Some(0));
     let unreached: BTreeSet<usize> = findings.shadowed.iter().map(|found| found.rule).collect();
     search.store = Store::new(REDUNDANCY_NODES_MAX);
     let _ = search.redundant(&mut findings.redundant, &unreached);
@@ -77,33 +81,50 @@ impl Search<'_> {
         Forest::of_rules(&mut self.store, rules, &self.numbers, |_| end)?.into_single(&mut self.store)
     }
 
-    fn shadowed(&mut self, found: &mut Vec<Shadowed>) -> Result<(), TooManyNodes> {
-        let slot = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
-        let forest = Forest::of_rules(&mut self.store, &self.ruleset.rules, &self.numbers, slot)?;
-        for (index, rule) in self.ruleset.rules.iter().enumerate() {
-            let packets = self.packets(rule, slot(index))?;
-            let together = [(packets[0], &forest.ipv4), (packets[1], &forest.ipv6)]
-                .map(|(packets, trees)| with_trees(packets, trees));
-            let mut is_reached = packets == [NodeId::NOTHING; 2];
-            for ids in together {
-                let mut look = Look { slot: slot(index), steps: STEPS_MAX, seen: HashSet::new() };
-                is_reached = is_reached || look.decides(&mut self.store, ids)?;
+    /// Gives the first rule that it did not come to.
+    fn shadowed(&mut self, found: &mut Vec<Shadowed>) -> Result<Option<usize>, TooManyNodes> {
+        let rules = &self.ruleset.rules;
+        let forest = Forest::of_rules(&mut self.store, rules, &self.numbers, slot)?;
+        let mut steps = STEPS_IN_ALL_MAX;
+        for (index, rule) in rules.iter().enumerate() {
+            if steps == 0 {
+                return Ok(Some(index));
             }
-            if !is_reached {
-                found.push(self.shadowed_by(index, slot(index), together)?);
+            match self.examine(index, rule, &forest, &mut steps) {
+                Ok(shadowed) => found.extend(shadowed),
+                Err(TooManyNodes(_)) => return Ok(Some(index)),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn shadowed_by(
+    /// The rule, if no packet reaches it.
+    fn examine(
         &mut self,
-        rule: usize,
-        slot: u32,
-        together: [Together; 2],
-    ) -> Result<Shadowed, TooManyNodes> {
+        index: usize,
+        rule: &Rule,
+        forest: &Forest,
+        steps: &mut usize,
+    ) -> Result<Option<Shadowed>, TooManyNodes> {
+        let packets = self.packets(rule, slot(index))?;
+        if packets == [NodeId::NOTHING; 2] {
+            return Ok(None);
+        }
+        let together = [with_trees(packets[0], &forest.ipv4), with_trees(packets[1], &forest.ipv6)];
+        for ids in together {
+            let mut look = Look { slot: slot(index), steps: STEPS_MAX, seen: HashSet::new() };
+            let is_reached = look.decides(&mut self.store, ids)?;
+            *steps = steps.saturating_sub(STEPS_MAX - look.steps);
+            if is_reached {
+                return Ok(None);
+            }
+        }
+        self.shadowed_by(index, together).map(Some)
+    }
+
+    fn shadowed_by(&mut self, rule: usize, together: [Together; 2]) -> Result<Shadowed, TooManyNodes> {
         let mut ends = BTreeSet::new();
-        let mut look = Look { slot, steps: STEPS_MAX, seen: HashSet::new() };
+        let mut look = Look { slot: slot(rule), steps: STEPS_MAX, seen: HashSet::new() };
         for ids in together {
             look.collect(&mut self.store, ids, &mut ends)?;
         }
@@ -130,6 +151,10 @@ impl Search<'_> {
         }
         Ok(())
     }
+}
+
+fn slot(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn with_trees(packets: NodeId, trees: &[NodeId]) -> Together {
@@ -248,7 +273,7 @@ mod tests {
             rule(Verdict::Allow, "10.0.0.0/8", None),
             rule(Verdict::Drop, "192.0.2.0/24", None),
         ]);
-        assert_eq!(findings, Findings { shadowed: vec![], redundant: vec![0, 3] });
+        assert_eq!(findings, Findings { redundant: vec![0, 3], ..Findings::default() });
     }
 
     #[test]
