@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod durable;
+pub mod explain;
 pub mod firewall;
 pub mod kernel;
 pub mod monitor;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::explain::ExplainOptions;
 use super::target::Target;
 use crate::kernel::LogLevel;
 
@@ -38,6 +39,8 @@ pub(super) enum Command {
     Run(RunOptions),
     /// Say everything that is wrong with a configuration, by file, line and column
     Check(CheckOptions),
+    /// Say what the rules make of a packet or of a capture, and which rule decides
+    Explain(ExplainOptions),
     /// Have the agent take its configuration anew: all of it or, with an error, nothing
     Reload(Target),
     /// Show interfaces, rules, drops, services, backends and what needs attention

@@ -14,6 +14,7 @@ use self::print::Style;
 mod act;
 mod arguments;
 mod check;
+mod explain;
 mod failure;
 mod lists;
 mod print;
@@ -47,6 +48,7 @@ fn answer(command: &Command, style: Style) -> Output {
     match command {
         Command::Run(_) => Ok(String::new()),
         Command::Check(options) => check::check(options, write_out),
+        Command::Explain(options) => explain::explain(options, style),
         Command::Reload(target) => act::reload(target),
         Command::Detach(target) => act::detach(target),
         Command::DatapathLog(options) => act::datapath_log(options),

@@ -16,6 +16,7 @@ mod host;
 mod icmp;
 mod lint;
 mod lists;
+pub(crate) mod lookup;
 pub mod model;
 mod monitor;
 mod names;

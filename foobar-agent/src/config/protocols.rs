@@ -6,13 +6,13 @@ use super::reader::Value;
 use super::suggest::{did_you_mean, quoted};
 use crate::firewall::ruleset::TcpFlags;
 
-pub(super) const ICMP: u8 = 1;
-pub(super) const TCP: u8 = 6;
-pub(super) const ICMPV6: u8 = 58;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const ICMPV6: u8 = 58;
 
 /// Names of protocol numbers, as in IANA's registry "Assigned Internet Protocol Numbers";
 /// of several names for a number, the first is the usual one.
-const PROTOCOLS: &[(&str, u8)] = &[
+pub(super) const PROTOCOLS: &[(&str, u8)] = &[
     ("icmp", ICMP),
     ("igmp", 2),
     ("ipip", 4),
@@ -41,10 +41,10 @@ const PROTOCOLS: &[(&str, u8)] = &[
 ];
 
 /// Protocols whose first four octets are source and destination port.
-const WITH_PORTS: [u8; 5] = [TCP, 17, 132, 33, 136];
+pub(super) const WITH_PORTS: [u8; 5] = [TCP, 17, 132, 33, 136];
 
 /// Names of the bits of octet 13 of the TCP header (RFC 9293, section 3.1).
-const FLAGS: [(&str, u8); 8] = [
+pub(super) const FLAGS: [(&str, u8); 8] = [
     ("fin", 0x01),
     ("syn", 0x02),
     ("rst", 0x04),

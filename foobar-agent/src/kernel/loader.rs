@@ -32,6 +32,15 @@ pub(super) struct Instance {
     pub(super) ebpf: Ebpf,
 }
 
+/// What the program of a generation returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Returns {
+    /// An XDP action: for interfaces.
+    Action,
+    /// The judgement, see `abi::report`: for test runs.
+    Report,
+}
+
 /// What a generation's program is loaded with.
 struct Constants {
     flags: u32,
@@ -63,6 +72,19 @@ pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 impl Instance {
     /// Creates the maps for a generation, and takes shared maps from their pins where there are any.
     pub(super) fn load(generation: Option<&Generation>, pins: Option<&Pins>) -> Result<Self, KernelError> {
+        Self::load_for(Returns::Action, generation, pins)
+    }
+
+    /// A generation for test runs that tell what each packet came to; shares nothing.
+    pub(super) fn load_reporting(generation: &Generation) -> Result<Self, KernelError> {
+        Self::load_for(Returns::Report, Some(generation), None)
+    }
+
+    fn load_for(
+        returns: Returns,
+        generation: Option<&Generation>,
+        pins: Option<&Pins>,
+    ) -> Result<Self, KernelError> {
         if OBJECT.is_empty() {
             return Err(KernelError::NoObject);
         }
@@ -74,10 +96,12 @@ impl Instance {
         }
         let mut object = OBJECT.to_vec();
         let constants = generation.map(Constants::of);
+        let report = u32::from(returns == Returns::Report);
         if let (Some(generation), Some(constants)) = (generation, &constants) {
             let image_bytes = generation.image_bytes().len().max(size_of::<image::Header>());
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
             loader.override_global(constant::FLAGS, &constants.flags, true);
+            loader.override_global(constant::REPORT, &report, true);
             loader.override_global(constant::IMAGE_BYTES, &constants.image_bytes, true);
             loader.override_global(constant::DIAGRAMS, &constants.diagrams, true);
             loader.override_global(constant::SERVICE_COUNT, &constants.service_count, true);

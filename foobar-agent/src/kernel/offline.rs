@@ -20,7 +20,7 @@ const TEST_RUN_IFINDEX: u32 = 1;
 /// One generation, loaded for test runs.
 pub struct Bed {
     instance: Instance,
-    interfaces: Array<aya::maps::MapData, Plain<InterfaceSlot>>,
+    interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     rules: CounterMap,
     services: CounterMap,
@@ -61,10 +61,7 @@ impl Bed {
     /// # Errors
     /// When the map cannot be written.
     pub fn arrive_on(&mut self, logical: u32) -> Result<(), KernelError> {
-        let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical };
-        self.interfaces
-            .set(TEST_RUN_IFINDEX & (INTERFACE_ENTRIES - 1), Plain(slot), 0)
-            .map_err(KernelError::bpf("cannot enter an interface"))
+        arrive_on(&mut self.interfaces, logical)
     }
 
     /// Judges a frame `repeat` times.
@@ -176,6 +173,17 @@ impl RootBed {
     pub fn outcomes(&self, logical: u32) -> Result<Vec<InterfaceOutcome>, KernelError> {
         counters::read_outcomes(&self.outcomes, std::iter::once(logical))
     }
+}
+
+/// Enters the interface on which test runs arrive.
+pub(super) fn arrive_on(
+    interfaces: &mut Array<MapData, Plain<InterfaceSlot>>,
+    logical: u32,
+) -> Result<(), KernelError> {
+    let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical };
+    interfaces
+        .set(TEST_RUN_IFINDEX & (INTERFACE_ENTRIES - 1), Plain(slot), 0)
+        .map_err(KernelError::bpf("cannot enter an interface"))
 }
 
 fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {

@@ -14,6 +14,12 @@ use super::error::KernelError;
 /// Values of `enum bpf_cmd`.
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
+
+/// A test run refuses shorter frames.
+const ETHERNET_HEADER_BYTES: usize = 14;
+/// Any kernel takes a frame up to here: 16 pages in fragments, whatever the first one holds.
+const TEST_RUN_BYTES_SURE: usize = 65_536;
 
 /// The part of `union bpf_attr` that `BPF_MAP_*_ELEM` reads.
 #[repr(C)]
@@ -78,6 +84,61 @@ pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelE
         _ if result == 0 => Ok(Some(value)),
         error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         source => Err(KernelError::System { what: "cannot read which generation judges", source }),
+    }
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    padding: u32,
+}
+
+/// Runs a program on a frame once; gives what it returned, or `None` where the kernel does not run
+/// frames of this length. aya's own would
+/// copy the frame's memory back as well; a capture has a million of them.
+pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<Option<u32>, KernelError> {
+    // EINVAL has many causes: which of them would be the length is known before.
+    if frame.len() < ETHERNET_HEADER_BYTES {
+        return Ok(None);
+    }
+    let mut attributes = TestRun {
+        prog_fd: u32::try_from(program.as_raw_fd()).unwrap_or(u32::MAX),
+        data_size_in: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+        data_in: frame.as_ptr() as u64,
+        repeat: 1,
+        ..TestRun::default()
+    };
+    loop {
+        // SAFETY: `data_in` points to as many readable bytes as `data_size_in` says, or to fewer than
+        // the kernel takes at all. Nothing is written but `attributes`.
+        let result = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attributes, size_of::<TestRun>())
+        };
+        if result == 0 {
+            return Ok(Some(attributes.retval));
+        }
+        let source = io::Error::last_os_error();
+        match source.raw_os_error() {
+            Some(libc::EINTR | libc::EAGAIN) => {}
+            Some(libc::ENOMEM) if frame.len() > TEST_RUN_BYTES_SURE => return Ok(None),
+            _ => return Err(KernelError::System { what: "the kernel does not run the frame", source }),
+        }
     }
 }
 

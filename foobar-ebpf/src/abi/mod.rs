@@ -5,6 +5,7 @@
 //! adopted by an agent.
 
 pub mod image;
+pub mod report;
 
 use core::mem::size_of;
 
@@ -55,6 +56,9 @@ pub mod constant {
     pub const DIAGRAMS: &str = "DIAGRAMS";
     /// `u32`: used entries of [`SERVICES`].
     pub const SERVICE_COUNT: &str = "SERVICE_COUNT";
+    /// `u32`: 1 where the program returns [`super::report::word`] in the place of an XDP action. Only
+    /// for test runs: attached, it would pass no packet.
+    pub const REPORT: &str = "REPORT";
     /// `[u32; SERVICES_MAX]`: [`super::ServicePort::to_word`] by service slot.
     pub const SERVICES: &str = "SERVICE_PORTS";
 }
