@@ -213,9 +213,9 @@ impl Interfaces {
     }
 }
 
-/// The link type of a pcap file: the low 28 bits, the others tell of a frame check sequence.
+/// The link type of a pcap file: the low 16 bits, the others tell of a frame check sequence.
 fn link_type(header: &PcapHeader) -> u32 {
-    number(header.network) & 0x0fff_ffff
+    number(header.network) & 0xffff
 }
 
 fn number(Linktype(number): Linktype) -> u32 {

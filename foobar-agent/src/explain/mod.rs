@@ -19,3 +19,5 @@ pub mod why;
 pub mod words;
 
 pub use frame::Frame;
+#[cfg(test)]
+mod tests;

@@ -83,7 +83,7 @@ impl Printer<'_> {
         let place = slot.and_then(|slot| self.rules.place(slot)).unwrap_or("");
         let packet = Description { frame: answer.frame, parsed: answer.parsed };
         let (index, verdict, reason) = (answer.index, verdict.as_str(), cause.as_str());
-        writeln!(out, "{index:>7}  {verdict:<6}  {reason:<17}  {name:<names$}  {place:<places$}  {packet}")?;
+        writeln!(out, "{index:>7}  {verdict:<6}  {reason:<22}  {name:<names$}  {place:<places$}  {packet}")?;
         self.why_lines(answer, "         ", out)
     }
 
