@@ -62,12 +62,11 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Loads a generation; frames arrive on this logical interface.
+    /// A program and the generation that it is of; frames arrive on this logical interface.
     ///
     /// # Errors
-    /// When the kernel refuses it.
-    pub fn new(generation: &Generation, interface: u32) -> Result<Self, KernelError> {
-        let mut program = Explainer::new(generation)?;
+    /// When the kernel does not take the interface.
+    pub fn new(mut program: Explainer, generation: &Generation, interface: u32) -> Result<Self, KernelError> {
         program.arrive_on(interface)?;
         let walk = Walk::new(generation);
         Ok(Self { program, walk, interface, scratch: Scratch::EMPTY, padded: Vec::new() })

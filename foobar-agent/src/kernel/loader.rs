@@ -32,13 +32,15 @@ pub(super) struct Instance {
     pub(super) ebpf: Ebpf,
 }
 
-/// What the program of a generation returns.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Returns {
-    /// An XDP action: for interfaces.
-    Action,
-    /// The judgement, see `abi::report`: for test runs.
-    Report,
+/// What an instance shares with others, and what its program returns.
+#[derive(Default)]
+struct Setup<'a> {
+    /// Where shared maps are.
+    pins: Option<&'a Pins>,
+    /// An image that is in the kernel already, and holds what the generation's does.
+    image: Option<&'a Path>,
+    /// Whether the program returns its judgement, see `abi::report`, in the place of an XDP action.
+    report: bool,
 }
 
 /// What a generation's program is loaded with.
@@ -72,31 +74,31 @@ pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 impl Instance {
     /// Creates the maps for a generation, and takes shared maps from their pins where there are any.
     pub(super) fn load(generation: Option<&Generation>, pins: Option<&Pins>) -> Result<Self, KernelError> {
-        Self::load_for(Returns::Action, generation, pins)
+        Self::set_up(generation, &Setup { pins, ..Setup::default() })
     }
 
-    /// A generation for test runs that tell what each packet came to; shares nothing.
-    pub(super) fn load_reporting(generation: &Generation) -> Result<Self, KernelError> {
-        Self::load_for(Returns::Report, Some(generation), None)
+    /// A generation for test runs that tell what each packet came to. Shares at most its image, which
+    /// is then the pinned one.
+    pub(super) fn load_reporting(generation: &Generation, image: Option<&Path>) -> Result<Self, KernelError> {
+        Self::set_up(Some(generation), &Setup { image, report: true, ..Setup::default() })
     }
 
-    fn load_for(
-        returns: Returns,
-        generation: Option<&Generation>,
-        pins: Option<&Pins>,
-    ) -> Result<Self, KernelError> {
+    fn set_up(generation: Option<&Generation>, setup: &Setup<'_>) -> Result<Self, KernelError> {
         if OBJECT.is_empty() {
             return Err(KernelError::NoObject);
         }
         let mut loader = EbpfLoader::new();
         for name in SHARED_MAPS {
-            if let Some(pins) = pins {
+            if let Some(pins) = setup.pins {
                 loader.map_pin_path(name, pins.map(name));
             }
         }
+        if let Some(pin) = setup.image {
+            loader.map_pin_path(map::IMAGE, pin);
+        }
         let mut object = OBJECT.to_vec();
         let constants = generation.map(Constants::of);
-        let report = u32::from(returns == Returns::Report);
+        let report = u32::from(setup.report);
         if let (Some(generation), Some(constants)) = (generation, &constants) {
             let image_bytes = generation.image_bytes().len().max(size_of::<image::Header>());
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
@@ -109,7 +111,8 @@ impl Instance {
             loader.map_max_entries(map::RULES, clamp_u32(generation.rules.len()).max(1));
         }
         let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;
-        if let Some(generation) = generation.filter(|generation| !generation.image.is_empty()) {
+        let written = generation.filter(|generation| !generation.image.is_empty() && setup.image.is_none());
+        if let Some(generation) = written {
             let image = ebpf.map(map::IMAGE).ok_or(KernelError::Missing(map::IMAGE))?;
             let Map::Array(image) = image else { return Err(KernelError::Missing(map::IMAGE)) };
             let size = image.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size();

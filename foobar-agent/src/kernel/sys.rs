@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::maps::MapFd;
+use foobar_ebpf::abi::image::Unit;
 
 use super::error::KernelError;
 
@@ -57,6 +58,38 @@ pub(super) fn write_only_value(
     // `value_size` as checked above. The kernel writes to neither.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, &raw const attributes, size_of::<MapElement>())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(KernelError::System { what: WHAT, source: io::Error::last_os_error() })
+    }
+}
+
+/// Reads the only value of an array map of one entry into units of an image, which must have exactly
+/// the map's value size: the kernel writes that many bytes.
+pub(super) fn read_only_value(
+    map: BorrowedFd<'_>,
+    units: &mut [Unit],
+    value_size: usize,
+) -> Result<(), KernelError> {
+    const WHAT: &str = "cannot read the image";
+    if size_of_val(units) != value_size {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "image and map differ in size");
+        return Err(KernelError::System { what: WHAT, source });
+    }
+    let key = 0u32;
+    let attributes = MapElement {
+        map_fd: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
+        padding: 0,
+        key: std::ptr::from_ref(&key) as u64,
+        value: units.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the key is of 4 bytes, and the kernel writes as many bytes as `units` has, as checked
+    // above; any bytes are a unit.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attributes, size_of::<MapElement>())
     };
     if result == 0 {
         Ok(())

@@ -24,10 +24,14 @@ use crate::explain::{Frame, hex, link, words};
 /// Writes as it goes: a capture has more packets than memory should hold.
 pub(super) fn explain(options: &ExplainOptions, style: Style) -> Output {
     let packet = single(options)?;
-    let rules = Rules::of_file(&options.config, packet.interface(options)?)?;
+    let interface = packet.interface(options)?;
+    let (rules, program) = match &options.config {
+        Some(file) => Rules::of_file(file, interface)?,
+        None => Rules::of_agent(options.run_dir.clone(), interface, options.why.is_some())?,
+    };
     let mut session = Session {
-        judge: Judge::new(&rules.generation, rules.logical)?,
-        printer: Printer { rules: &rules, why: options.why },
+        judge: Judge::new(program, &rules.generation, rules.logical)?,
+        printer: Printer::new(&rules, options.why),
         totals: Totals::default(),
         index: 0,
         out: BufWriter::with_capacity(1 << 16, io::stdout()),
@@ -165,7 +169,7 @@ impl Session<'_> {
             if prints_packets && self.index > 0 {
                 writeln!(self.out)?;
             }
-            write!(self.out, "{}", self.totals.table(self.printer.rules, style))?;
+            write!(self.out, "{}", self.totals.table(self.printer.rules(), style))?;
         }
         ended.map_err(|error: anyhow::Error| wrong(error).into())
     }

@@ -22,14 +22,15 @@ A packet in words:
   is not named is 49152, the TTL 64.
 
 Examples:
-  foobar-agent explain --config new.toml tcp from 203.0.113.9:4000 to 192.0.2.1:443
+  foobar-agent explain tcp from 203.0.113.9:4000 to 192.0.2.1:443
   foobar-agent explain --config new.toml --pcap monday.pcapng --interface eth0
   foobar-agent explain --config new.toml --pcap monday.pcap --json | jq -r 'select(.verdict == \"drop\").index'
   tcpdump -c 100 -w - | foobar-agent explain --config new.toml --pcap - --summary
   foobar-agent explain --config new.toml --why udp from [2001:db8::9]:53 to [2001:db8::1]:4000
 
 Packets are judged by the program that would judge them on an interface, in a test run of the kernel:
-nothing is attached, sent or counted. That needs root, and no agent.
+nothing is attached, sent or counted. That needs root, and with --config no agent. Flows, bans and
+fragments of the agent's host are not known to it.
 
 Exit codes:
   0  every packet was judged, whatever the verdicts
@@ -55,9 +56,12 @@ pub(in crate::cli) struct ExplainOptions {
     /// A packet as hex digits from its Ethernet header on, also as dumps print them; `-` is standard input
     #[arg(long, value_name = "DIGITS", allow_hyphen_values = true)]
     pub(super) hex: Option<String>,
-    /// Judge by the rules of this file
+    /// Judge by the rules of this file, which no agent need run [default: the rules that an agent runs]
     #[arg(long, value_name = "FILE")]
-    pub(super) config: PathBuf,
+    pub(super) config: Option<PathBuf>,
+    /// Judge by the rules of the agent whose control socket is in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub(super) run_dir: Option<PathBuf>,
     /// The interface on which the packets arrive; it need not exist [default: that of the configuration,
     /// where it names exactly one]
     #[arg(long, value_name = "NAME")]

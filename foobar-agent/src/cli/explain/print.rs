@@ -50,11 +50,21 @@ struct MismatchObject<'a> {
 
 /// Writes what is asked for.
 pub(super) struct Printer<'a> {
-    pub(super) rules: &'a Rules,
-    pub(super) why: Option<Why>,
+    rules: &'a Rules,
+    why: Option<Why>,
+    /// Of the columns of names and places.
+    widths: (usize, usize),
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    pub(super) fn new(rules: &'a Rules, why: Option<Why>) -> Self {
+        Self { rules, why, widths: rules.widths() }
+    }
+
+    pub(super) fn rules(&self) -> &'a Rules {
+        self.rules
+    }
+
     /// One line of JSON.
     pub(super) fn object(&self, answer: &Answer<'_>, out: &mut impl Write) -> io::Result<()> {
         let Judged { verdict, cause, slot } = answer.judged;
@@ -78,7 +88,7 @@ impl Printer<'_> {
     /// One line of a capture.
     pub(super) fn line(&self, answer: &Answer<'_>, out: &mut impl Write) -> io::Result<()> {
         let Judged { verdict, cause, slot } = answer.judged;
-        let (names, places) = self.rules.widths();
+        let (names, places) = self.widths;
         let name = slot.map_or("-", |slot| self.rules.name(slot));
         let place = slot.and_then(|slot| self.rules.place(slot)).unwrap_or("");
         let packet = Description { frame: answer.frame, parsed: answer.parsed };

@@ -1,17 +1,26 @@
-//! The rules that packets are judged by: what the kernel is given, and what people call it.
+//! The rules that packets are judged by, of a file or of a running agent: what the kernel is given,
+//! and what people call it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
+use foobar_ebpf::packet::Packet;
 
 use crate::cli::Failure;
-use crate::config::model::Interfaces;
+use crate::cli::target::Target;
+use crate::config::model::{Config, Interfaces};
 use crate::config::{self, Loaded};
+use crate::control::InForce;
 use crate::explain::why::{self, Mismatch};
 use crate::firewall::compile::compile;
 use crate::firewall::generation::Generation;
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::firewall::ruleset::{Rule, Ruleset};
+use crate::firewall::ruleset::Rule;
+use crate::kernel::KernelError;
+use crate::kernel::explain::Explainer;
+
+/// An agent may reload between its answer and the look at its generation, but not for ever.
+const ATTEMPTS: usize = 5;
 
 /// The rules, ready to judge.
 pub(super) struct Rules {
@@ -20,7 +29,8 @@ pub(super) struct Rules {
     pub(super) interface: Option<String>,
     /// Its logical number.
     pub(super) logical: u32,
-    ruleset: Option<Ruleset>,
+    /// The rules by slot, where they are known with their fields.
+    in_order: Vec<Rule>,
     /// File and line by slot; none for the policy.
     places: Vec<String>,
 }
@@ -28,27 +38,51 @@ pub(super) struct Rules {
 impl Rules {
     /// The rules of a file, for packets that arrive on the interface named, else on the only one that
     /// the file names.
-    pub(super) fn of_file(file: &Path, interface: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) fn of_file(file: &Path, interface: Option<&str>) -> anyhow::Result<(Self, Explainer)> {
         let Loaded { config, .. } = config::load(file)?;
         let mut numbers = InterfaceNumbers::default();
-        let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
-            .map_err(|error| Failure::Configuration(anyhow!("{}: error: {error}", file.display())))?;
+        let generation = compiled(file, &config, &mut numbers)?;
         let named = match &config.firewall.interfaces {
             Interfaces::Named(names) => names.as_slice(),
             Interfaces::Auto => &[],
         };
-        let interface = match (interface, named) {
-            (Some(interface), _) => Some(interface.to_owned()),
-            (None, [only]) => Some(only.clone()),
-            (None, _) => None,
-        };
-        let ruleset = config.firewall.ruleset;
-        note_interface(interface.as_deref(), named, ruleset.as_ref());
-        // A number that no rule has is as good as none.
-        let logical = interface.as_deref().and_then(|name| numbers.number(name).ok()).unwrap_or_default();
-        let rules = ruleset.iter().flat_map(|ruleset| &ruleset.rules);
-        let places = rules.map(|rule| format!("{}:{}", file.display(), rule.line)).collect();
-        Ok(Self { generation, interface, logical, ruleset, places })
+        let rules = config.firewall.ruleset.map(|ruleset| ruleset.rules).unwrap_or_default();
+        let asking = rules.iter().find(|rule| rule.interfaces.is_some()).map(|rule| rule.name.as_str());
+        let interface = arrival(interface, named, asking);
+        let logical = logical(interface.as_deref(), numbers);
+        let places = rules.iter().map(|rule| place(file, rule.line)).collect();
+        let program = Explainer::new(&generation)?;
+        Ok((Self { generation, interface, logical, in_order: rules, places }, program))
+    }
+
+    /// The rules that an agent runs. Their fields are in its file only, which is read where `fields` asks
+    /// for them, and must still be what the agent has taken.
+    pub(super) fn of_agent(
+        run_dir: Option<PathBuf>,
+        interface: Option<&str>,
+        fields: bool,
+    ) -> anyhow::Result<(Self, Explainer)> {
+        let target = Target::of_run_dir(run_dir);
+        for attempt in 1.. {
+            let mut in_force = target.ask(async |client| client.in_force().await)?;
+            let mut names: Vec<String> = in_force.rules.iter().map(|rule| rule.name.clone()).collect();
+            if !names.is_empty() || in_force.flags != 0 {
+                names.push(crate::firewall::compile::POLICY.to_owned());
+            }
+            let InForce { generation: number, flags, .. } = in_force;
+            let (program, generation) = match Explainer::of_running(&in_force.pin_dir, number, flags, names) {
+                Err(KernelError::GenerationGone { .. }) if attempt < ATTEMPTS => continue,
+                loaded => loaded?,
+            };
+            let interface = arrival(interface, &in_force.interfaces, None);
+            let numbers = std::mem::take(&mut in_force.numbers);
+            let rules = if fields { fields_of(&in_force, &generation, numbers.clone())? } else { Vec::new() };
+            let file = in_force.file.as_deref().unwrap_or_else(|| Path::new(""));
+            let places = in_force.rules.iter().map(|rule| place(file, rule.line)).collect();
+            let logical = logical(interface.as_deref(), numbers);
+            return Ok((Self { generation, interface, logical, in_order: rules, places }, program));
+        }
+        bail!("the agent reloads all the time");
     }
 
     /// The name of a slot; the policy's is `policy`.
@@ -61,7 +95,7 @@ impl Rules {
         self.places.get(slot as usize).map(String::as_str)
     }
 
-    /// The rule of a slot, unless it is the policy's.
+    /// Whether a slot is a rule's, and not the policy's.
     pub(super) fn is_rule(&self, slot: u32) -> bool {
         (slot as usize) < self.places.len()
     }
@@ -76,27 +110,65 @@ impl Rules {
     pub(super) fn passed_by<'a>(
         &'a self,
         slot: Option<u32>,
-        packet: &'a foobar_ebpf::packet::Packet,
+        packet: &'a Packet,
     ) -> impl Iterator<Item = (u32, Mismatch)> + 'a {
-        let rules: &[Rule] = self.ruleset.as_ref().map_or(&[], |ruleset| &ruleset.rules);
         let end = slot.map_or(usize::MAX, |slot| slot as usize);
         let mismatch = |rule| why::first_mismatch(rule, packet, self.interface.as_deref());
-        (0..).zip(rules.iter().take(end)).filter_map(move |(slot, rule)| Some((slot, mismatch(rule)?)))
+        (0..)
+            .zip(self.in_order.iter().take(end))
+            .filter_map(move |(slot, rule)| Some((slot, mismatch(rule)?)))
     }
 }
 
-/// Says what a person may not expect: no rule that names an interface can match then.
-fn note_interface(interface: Option<&str>, named: &[String], ruleset: Option<&Ruleset>) {
-    let asks = |rule: &&Rule| rule.interfaces.is_some();
-    let asking = ruleset.and_then(|ruleset| ruleset.rules.iter().find(asks));
-    match (interface, asking) {
+fn compiled(file: &Path, config: &Config, numbers: &mut InterfaceNumbers) -> Result<Generation, Failure> {
+    compile(config.firewall.ruleset.as_ref(), &config.monitor.services, numbers)
+        .map_err(|error| Failure::Configuration(anyhow!("{}: error: {error}", file.display())))
+}
+
+/// The rules of an agent's file, if it is what its generation was made from.
+fn fields_of(
+    in_force: &InForce,
+    generation: &Generation,
+    mut numbers: InterfaceNumbers,
+) -> anyhow::Result<Vec<Rule>> {
+    let Some(file) = &in_force.file else { return Ok(Vec::new()) };
+    let config = config::load(file)?.config;
+    let made = compiled(file, &config, &mut numbers)?;
+    if (&made.image, &made.rules, made.flags) != (&generation.image, &generation.rules, generation.flags) {
+        bail!(
+            "{} has changed since the agent took it, so why rules did not match cannot be told\n  hint: `foobar-agent \
+             reload` first, or judge by the file itself with --config",
+            file.display()
+        );
+    }
+    Ok(config.firewall.ruleset.map(|ruleset| ruleset.rules).unwrap_or_default())
+}
+
+fn place(file: &Path, line: u32) -> String {
+    format!("{}:{line}", file.display())
+}
+
+/// A number that no rule has is as good as none.
+fn logical(interface: Option<&str>, mut numbers: InterfaceNumbers) -> u32 {
+    interface.and_then(|name| numbers.number(name).ok()).unwrap_or_default()
+}
+
+/// Where packets arrive: as said, else on the only interface that is named. Says what a person may
+/// not expect; `asking` is a rule that names an interface.
+fn arrival(said: Option<&str>, named: &[String], asking: Option<&str>) -> Option<String> {
+    let arrival = match (said, named) {
+        (Some(said), _) => Some(said.to_owned()),
+        (None, [only]) => Some(only.clone()),
+        (None, _) => None,
+    };
+    match (&arrival, asking) {
         (None, Some(rule)) => {
-            let name = &rule.name;
-            eprintln!("note: the rule `{name}` names an interface, and none is named here: add --interface");
+            eprintln!("note: the rule `{rule}` names an interface, and none is named here: add --interface");
         }
-        (Some(interface), _) if !named.is_empty() && !named.iter().any(|name| name == interface) => {
+        (Some(interface), _) if !named.is_empty() && !named.contains(interface) => {
             eprintln!("note: {interface} is not among firewall.interfaces: {}", named.join(", "));
         }
         _ => {}
     }
+    arrival
 }
