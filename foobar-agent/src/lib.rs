@@ -20,4 +20,5 @@ pub mod firewall;
 pub mod kernel;
 pub mod monitor;
 pub mod net;
+pub mod plan;
 pub mod run;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::explain::ExplainOptions;
+use super::plan::PlanOptions;
 use super::target::Target;
 use crate::kernel::LogLevel;
 
@@ -41,6 +42,8 @@ pub(super) enum Command {
     Check(CheckOptions),
     /// Say what the rules make of a packet or of a capture, and which rule decides
     Explain(ExplainOptions),
+    /// Say what a configuration would change: rules, and the verdicts of packets
+    Plan(PlanOptions),
     /// Have the agent take its configuration anew: all of it or, with an error, nothing
     Reload(Target),
     /// Show interfaces, rules, drops, services, backends and what needs attention

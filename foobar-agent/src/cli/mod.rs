@@ -17,6 +17,7 @@ mod check;
 mod explain;
 mod failure;
 mod lists;
+mod plan;
 mod print;
 mod status;
 mod target;
@@ -49,6 +50,7 @@ fn answer(command: &Command, style: Style) -> Output {
         Command::Run(_) => Ok(String::new()),
         Command::Check(options) => check::check(options, write_out),
         Command::Explain(options) => explain::explain(options, style),
+        Command::Plan(options) => plan::plan(options, write_out),
         Command::Reload(target) => act::reload(target),
         Command::Detach(target) => act::detach(target),
         Command::DatapathLog(options) => act::datapath_log(options),

@@ -6,6 +6,7 @@
 //! | ------------------------ | ----------------- |
 //! | `GET /v1/snapshot`       | `Snapshot`        |
 //! | `GET /v1/generation`     | [`InForce`]       |
+//! | `GET /v1/ruleset`        | [`RulesetInForce`] |
 //! | `POST /v1/reload`        | [`ReloadReport`]  |
 //! | `POST /v1/detach`        | [`DetachReport`]  |
 //! | `POST /v1/datapath-log`  | `{}`, for [`DatapathLog`] |
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::refusal::{Refusal, describe};
+pub use self::ruleset::{NotARuleset, RuleText, RulesetInForce, RulesetText};
 use crate::config::Diagnostics;
 use crate::firewall::numbers::InterfaceNumbers;
 use crate::kernel::LogLevel;
@@ -24,6 +26,7 @@ use crate::monitor::Source;
 
 pub mod client;
 mod refusal;
+mod ruleset;
 pub mod server;
 pub mod socket;
 #[cfg(test)]
@@ -42,6 +45,9 @@ pub trait Agent: Source {
 
     /// The rules that judge, and where they are.
     fn in_force(&self) -> impl Future<Output = Result<InForce, Refusal>>;
+
+    /// The rules that judge, with all that they say.
+    fn ruleset(&self) -> impl Future<Output = Result<RulesetInForce, Refusal>>;
 
     /// How much the datapath says in the agent's log.
     fn set_datapath_log(&self, level: LogLevel) -> impl Future<Output = Result<(), Refusal>>;

@@ -29,7 +29,13 @@ pub struct Packet {
     pub icmp: (u8, u8),
     /// IPv4's TTL or IPv6's hop limit.
     pub hop_limit: u8,
+    /// A fragment that is not the first of its datagram: it has no ports, flags or types.
+    pub is_later_fragment: bool,
 }
+
+/// Where a later fragment begins in its datagram, in units of 8 octets: behind a full Ethernet frame.
+const LATER_OFFSET: u16 = 185;
+const FRAGMENT_HEADER: u8 = 44;
 
 impl Packet {
     /// Its frame.
@@ -37,11 +43,16 @@ impl Packet {
         let payload = self.transport();
         let (ethertype, header) = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                (0x0800u16, ipv4(source, destination, self.protocol, self.hop_limit, payload.len()))
+                let mut header = ipv4(source, destination, self.protocol, self.hop_limit, payload.len());
+                if self.is_later_fragment {
+                    header[6..8].copy_from_slice(&LATER_OFFSET.to_be_bytes());
+                }
+                (0x0800u16, header)
             }
             (source, destination) => {
                 let (source, destination) = (as_ipv6(source), as_ipv6(destination));
-                (0x86dd, ipv6(source, destination, self.protocol, self.hop_limit, payload.len()))
+                let protocol = if self.is_later_fragment { FRAGMENT_HEADER } else { self.protocol };
+                (0x86dd, ipv6(source, destination, protocol, self.hop_limit, payload.len()))
             }
         };
         let mut bytes = vec![0; 12];
@@ -61,6 +72,9 @@ impl Packet {
 
     /// The shortest transport header that the protocol allows.
     fn transport(&self) -> Vec<u8> {
+        if self.is_later_fragment {
+            return self.later_fragment();
+        }
         if self.has_icmp_type() {
             return self.icmp_message();
         }
@@ -81,6 +95,16 @@ impl Packet {
             _ => {}
         }
         header
+    }
+
+    /// Eight octets of somewhere; in IPv6 behind the Fragment header (RFC 8200, section 4.5).
+    fn later_fragment(&self) -> Vec<u8> {
+        let mut bytes = vec![0; 8];
+        if self.source.is_ipv6() {
+            let [high, low] = (LATER_OFFSET << 3).to_be_bytes();
+            bytes.splice(0..0, [self.protocol, 0, high, low, 0, 0, 0, 0]);
+        }
+        bytes
     }
 
     /// An error quotes the packet that it is about, one from its receiver to its sender, as errors do

@@ -14,7 +14,9 @@ use super::interfaces::Interfaces;
 use super::picture::{self, About};
 use crate::balancer::Balancer;
 use crate::config::model::{Config, Firewall, Interfaces as Wanted};
-use crate::control::{Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, describe};
+use crate::control::{
+    Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, RulesetText, describe,
+};
 use crate::firewall::compile;
 use crate::firewall::generation::Generation;
 use crate::firewall::numbers::InterfaceNumbers;
@@ -206,6 +208,12 @@ impl Agent for Running {
             numbers: interfaces.numbers.clone(),
             rules: rules.map(|rule| RuleInForce { name: rule.name.clone(), line: rule.line }).collect(),
         })
+    }
+
+    async fn ruleset(&self) -> Result<RulesetInForce, Refusal> {
+        let InForce { generation, file, interfaces, .. } = self.in_force().await?;
+        let ruleset = self.config.borrow().firewall.ruleset.as_ref().map(RulesetText::from);
+        Ok(RulesetInForce { generation, file, interfaces, ruleset })
     }
 
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {

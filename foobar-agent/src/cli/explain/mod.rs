@@ -4,8 +4,8 @@ mod options;
 mod print;
 mod progress;
 mod rules;
+mod source;
 
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
@@ -13,13 +13,12 @@ use anyhow::anyhow;
 
 pub(super) use self::options::ExplainOptions;
 use self::print::{Answer, Printer, Totals};
-use self::progress::Progress;
 use self::rules::Rules;
+pub(super) use self::source::{STDIN, for_each_frame};
 use super::print::Style;
 use super::{Failure, Output};
-use crate::explain::capture::Capture;
 use crate::explain::judge::Judge;
-use crate::explain::{Frame, hex, link, words};
+use crate::explain::{Frame, hex, words};
 
 /// Writes as it goes: a capture has more packets than memory should hold.
 pub(super) fn explain(options: &ExplainOptions, style: Style) -> Output {
@@ -94,7 +93,7 @@ fn single(options: &ExplainOptions) -> anyhow::Result<Packets<'_>> {
         }
         Some(digits) => {
             let mut dump = String::new();
-            if digits == "-" {
+            if digits == STDIN {
                 io::stdin().read_to_string(&mut dump)?;
             } else {
                 dump.push_str(digits);
@@ -136,41 +135,19 @@ impl Session<'_> {
 
     /// Every record that can be read is judged, and its line written, also where a later one cannot.
     fn take_capture(&mut self, file: &Path, style: Style) -> anyhow::Result<()> {
-        let wrong =
-            |error: anyhow::Error| Failure::Configuration(anyhow!("{}: error: {error}", file.display()));
-        let is_stdin = file == Path::new("-");
-        let (source, total_bytes): (Box<dyn Read>, _) = if is_stdin {
-            (Box::new(io::stdin()), None)
-        } else {
-            let opened =
-                File::open(file).map_err(|error| wrong(anyhow!("cannot open the capture: {error}")))?;
-            let total_bytes = opened.metadata().ok().map(|metadata| metadata.len());
-            (Box::new(opened), total_bytes)
-        };
         let prints_packets = !self.options.summary;
-        let mut progress = Progress::new(total_bytes, prints_packets);
-        let mut capture = Capture::open(source).map_err(|error| wrong(error.into()))?;
-        let mut frame = Frame::default();
-        let ended = loop {
-            match capture.next(|record| link::to_ethernet(&record, &mut frame)) {
-                Ok(None) => break Ok(()),
-                Ok(Some(Ok(()))) => self.take(&frame)?,
-                Ok(Some(Err(error))) => break Err(error.into()),
-                Err(error) => break Err(error.into()),
-            }
-            progress.tick(self.index, capture.bytes_read());
-            if is_stdin && prints_packets {
-                // Whoever pipes a live capture waits for its lines.
-                self.out.flush()?;
-            }
-        };
-        drop(progress);
+        let is_live = file == Path::new(STDIN) && prints_packets;
+        let ended = for_each_frame(file, prints_packets, |frame| {
+            self.take(frame)?;
+            // Whoever pipes a live capture waits for its lines.
+            if is_live { Ok(self.out.flush()?) } else { Ok(()) }
+        });
         if !self.options.json {
             if prints_packets && self.index > 0 {
                 writeln!(self.out)?;
             }
             write!(self.out, "{}", self.totals.table(self.printer.rules(), style))?;
         }
-        ended.map_err(|error: anyhow::Error| wrong(error).into())
+        ended
     }
 }

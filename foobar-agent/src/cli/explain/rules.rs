@@ -8,14 +8,13 @@ use foobar_ebpf::packet::Packet;
 
 use crate::cli::Failure;
 use crate::cli::target::Target;
-use crate::config::model::{Config, Interfaces};
+use crate::config::model::Interfaces;
 use crate::config::{self, Loaded};
-use crate::control::InForce;
 use crate::explain::why::{self, Mismatch};
-use crate::firewall::compile::compile;
+use crate::firewall::compile::{POLICY, compile};
 use crate::firewall::generation::Generation;
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::firewall::ruleset::Rule;
+use crate::firewall::ruleset::{Rule, Ruleset};
 use crate::kernel::KernelError;
 use crate::kernel::explain::Explainer;
 
@@ -41,7 +40,8 @@ impl Rules {
     pub(super) fn of_file(file: &Path, interface: Option<&str>) -> anyhow::Result<(Self, Explainer)> {
         let Loaded { config, .. } = config::load(file)?;
         let mut numbers = InterfaceNumbers::default();
-        let generation = compiled(file, &config, &mut numbers)?;
+        let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
+            .map_err(|error| Failure::Configuration(anyhow!("{}: error: {error}", file.display())))?;
         let named = match &config.firewall.interfaces {
             Interfaces::Named(names) => names.as_slice(),
             Interfaces::Auto => &[],
@@ -55,34 +55,49 @@ impl Rules {
         Ok((Self { generation, interface, logical, in_order: rules, places }, program))
     }
 
-    /// The rules that an agent runs. Their fields are in its file only, which is read where `fields` asks
-    /// for them, and must still be what the agent has taken.
+    /// The rules that an agent runs; with their fields where `fields` asks for them, which may be long.
     pub(super) fn of_agent(
         run_dir: Option<PathBuf>,
         interface: Option<&str>,
         fields: bool,
     ) -> anyhow::Result<(Self, Explainer)> {
         let target = Target::of_run_dir(run_dir);
-        for attempt in 1.. {
-            let mut in_force = target.ask(async |client| client.in_force().await)?;
+        let mut gone = None;
+        for _ in 0..ATTEMPTS {
+            let in_force = target.ask(async |client| client.in_force().await)?;
+            let (number, flags) = (in_force.generation, in_force.flags);
             let mut names: Vec<String> = in_force.rules.iter().map(|rule| rule.name.clone()).collect();
-            if !names.is_empty() || in_force.flags != 0 {
-                names.push(crate::firewall::compile::POLICY.to_owned());
+            if flags != 0 {
+                names.push(POLICY.to_owned());
             }
-            let InForce { generation: number, flags, .. } = in_force;
             let (program, generation) = match Explainer::of_running(&in_force.pin_dir, number, flags, names) {
-                Err(KernelError::GenerationGone { .. }) if attempt < ATTEMPTS => continue,
+                Err(error @ KernelError::GenerationGone { .. }) => {
+                    gone = Some(error);
+                    continue;
+                }
                 loaded => loaded?,
             };
+            let in_order = if fields {
+                let whole = target.ask(async |client| client.ruleset().await)?;
+                if whole.generation != number {
+                    continue;
+                }
+                whole.ruleset.map(Ruleset::try_from).transpose()?.map(|ruleset| ruleset.rules)
+            } else {
+                None
+            };
             let interface = arrival(interface, &in_force.interfaces, None);
-            let numbers = std::mem::take(&mut in_force.numbers);
-            let rules = if fields { fields_of(&in_force, &generation, numbers.clone())? } else { Vec::new() };
-            let file = in_force.file.as_deref().unwrap_or_else(|| Path::new(""));
-            let places = in_force.rules.iter().map(|rule| place(file, rule.line)).collect();
-            let logical = logical(interface.as_deref(), numbers);
-            return Ok((Self { generation, interface, logical, in_order: rules, places }, program));
+            let logical = logical(interface.as_deref(), in_force.numbers);
+            let file = in_force.file.unwrap_or_default();
+            let places = in_force.rules.iter().map(|rule| place(&file, rule.line)).collect();
+            let in_order = in_order.unwrap_or_default();
+            return Ok((Self { generation, interface, logical, in_order, places }, program));
         }
-        bail!("the agent reloads all the time");
+        let hint = "run this where the agent's host.pin_dir is mounted, or judge by a file with --config";
+        match gone {
+            Some(error) => bail!("{error}\n  hint: {hint}"),
+            None => bail!("the agent takes new rules all the time; try again"),
+        }
     }
 
     /// The name of a slot; the policy's is `policy`.
@@ -118,30 +133,6 @@ impl Rules {
             .zip(self.in_order.iter().take(end))
             .filter_map(move |(slot, rule)| Some((slot, mismatch(rule)?)))
     }
-}
-
-fn compiled(file: &Path, config: &Config, numbers: &mut InterfaceNumbers) -> Result<Generation, Failure> {
-    compile(config.firewall.ruleset.as_ref(), &config.monitor.services, numbers)
-        .map_err(|error| Failure::Configuration(anyhow!("{}: error: {error}", file.display())))
-}
-
-/// The rules of an agent's file, if it is what its generation was made from.
-fn fields_of(
-    in_force: &InForce,
-    generation: &Generation,
-    mut numbers: InterfaceNumbers,
-) -> anyhow::Result<Vec<Rule>> {
-    let Some(file) = &in_force.file else { return Ok(Vec::new()) };
-    let config = config::load(file)?.config;
-    let made = compiled(file, &config, &mut numbers)?;
-    if (&made.image, &made.rules, made.flags) != (&generation.image, &generation.rules, generation.flags) {
-        bail!(
-            "{} has changed since the agent took it, so why rules did not match cannot be told\n  hint: `foobar-agent \
-             reload` first, or judge by the file itself with --config",
-            file.display()
-        );
-    }
-    Ok(config.firewall.ruleset.map(|ruleset| ruleset.rules).unwrap_or_default())
 }
 
 fn place(file: &Path, line: u32) -> String {

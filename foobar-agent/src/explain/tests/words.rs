@@ -124,6 +124,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
                 tcp_flags: if protocol == TCP { tcp_flags } else { 0 },
                 icmp,
                 hop_limit,
+                is_later_fragment: false,
             };
             if !packet.has_icmp_type() {
                 packet.icmp = (0, 0);
