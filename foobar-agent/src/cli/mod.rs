@@ -16,6 +16,7 @@ mod arguments;
 mod check;
 mod explain;
 mod failure;
+mod here;
 mod lists;
 mod plan;
 mod print;

@@ -1,21 +1,22 @@
 //! The names of a configuration for whoever reads or writes packets in words: what a person types
 //! there means what it means in a rule. Reports nothing.
 
-use super::protocols::{FLAGS, PROTOCOLS, WITH_PORTS, decimal};
+use super::ports::WITH_PORTS;
+use super::protocols::{built_in, decimal_u8};
 use super::suggest::did_you_mean;
-use super::{icmp, protocols};
+use super::tcp_flags::FLAGS;
+use super::{icmp, protocols, services};
 
 pub(crate) use super::protocols::{ICMP, ICMPV6, TCP};
 
 /// The number of a protocol by its name or number.
 pub(crate) fn protocol(text: &str) -> Option<u8> {
-    let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|&(_, number)| number);
-    named.or_else(|| octet(text))
+    built_in(text).or_else(|| decimal_u8(text))
 }
 
 /// What to write instead of a protocol that there is not.
 pub(crate) fn like_a_protocol(text: &str) -> Option<String> {
-    did_you_mean(text, PROTOCOLS.iter().map(|&(name, _)| name))
+    did_you_mean(text, protocols::names())
 }
 
 /// The usual name of a protocol, else its number.
@@ -25,7 +26,7 @@ pub(crate) fn protocol_name(number: u8) -> String {
 
 /// Whether packets of a protocol begin with a source and a destination port.
 pub(crate) fn has_ports(protocol: u8) -> bool {
-    WITH_PORTS.contains(&protocol)
+    registry(protocol).is_some()
 }
 
 /// Type and code by the type's name, its number, or `type/code`; without a code it is 0. `family` is
@@ -35,8 +36,8 @@ pub(crate) fn icmp_type(family: u8, text: &str) -> Option<(u8, u8)> {
         return Some((*kind, code.unwrap_or(0)));
     }
     match text.split_once('/') {
-        Some((kind, code)) => Some((octet(kind)?, octet(code)?)),
-        None => Some((octet(text)?, 0)),
+        Some((kind, code)) => Some((decimal_u8(kind)?, decimal_u8(code)?)),
+        None => Some((decimal_u8(text)?, 0)),
     }
 }
 
@@ -62,6 +63,17 @@ pub(crate) fn tcp_flag_names(bits: u8) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(",") }
 }
 
-fn octet(text: &str) -> Option<u8> {
-    decimal(text).and_then(|number| u8::try_from(number).ok())
+/// The port of a service by its name.
+pub(crate) fn service(protocol: u8, name: &str) -> Option<u16> {
+    services::port(name, registry(protocol)?)
+}
+
+/// What to write instead of a service that there is not.
+pub(crate) fn like_a_service(name: &str) -> Option<String> {
+    did_you_mean(name, services::names())
+}
+
+/// Under which name the services of a protocol with ports are registered.
+fn registry(protocol: u8) -> Option<&'static str> {
+    WITH_PORTS.iter().find(|&&(with, _)| with == protocol).map(|&(_, name)| name)
 }

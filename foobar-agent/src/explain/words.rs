@@ -71,8 +71,8 @@ pub fn parse(text: &str) -> Result<Words, WordsError> {
         return error(format!("`{first}` is no known protocol"), hint);
     };
     let said = Said::read(words)?;
-    let (source, source_port) = endpoint("from", said.from)?;
-    let (destination, destination_port) = endpoint("to", said.to)?;
+    let (source, source_port) = endpoint("from", said.from, protocol)?;
+    let (destination, destination_port) = endpoint("to", said.to, protocol)?;
     if source.is_ipv4() != destination.is_ipv4() {
         return error(
             format!("{source} and {destination} are of different families"),
@@ -152,7 +152,7 @@ fn example(keyword: &str) -> &'static str {
 }
 
 /// `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT`.
-fn endpoint(keyword: &str, value: Option<&str>) -> Result<(IpAddr, Option<u16>), WordsError> {
+fn endpoint(keyword: &str, value: Option<&str>, protocol: u8) -> Result<(IpAddr, Option<u16>), WordsError> {
     let Some(text) = value else {
         return error(
             format!("no `{keyword}`: a packet has two addresses"),
@@ -176,12 +176,23 @@ fn endpoint(keyword: &str, value: Option<&str>) -> Result<(IpAddr, Option<u16>),
     if address.is_ipv6() && !text.starts_with('[') {
         return error(format!("`{text}` may end in a port or not"), format!("write [{address}]:…"));
     }
-    let port = match port.map(|port| (port, port.parse::<u16>())) {
-        None => None,
-        Some((digits, Ok(port))) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(port),
-        Some((port, _)) => return error(format!("`{port}` is no port"), "write a number from 0 to 65535"),
-    };
+    let port = port.map(|text| port_number(text, protocol)).transpose()?;
     checked(address).map(|address| (address, port))
+}
+
+/// A number, or the name of a service.
+fn port_number(text: &str, protocol: u8) -> Result<u16, WordsError> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if is_number { text.parse().ok() } else { lookup::service(protocol, text) };
+    number.map_or_else(
+        || {
+            let hint = lookup::like_a_service(text).filter(|_| !is_number);
+            let hint =
+                hint.unwrap_or_else(|| "write a number from 0 to 65535, or a service's name".to_owned());
+            error(format!("`{text}` is no port"), hint)
+        },
+        Ok,
+    )
 }
 
 fn checked(address: IpAddr) -> Result<IpAddr, WordsError> {

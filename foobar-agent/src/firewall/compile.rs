@@ -5,6 +5,7 @@ use foobar_ebpf::abi::image::{
     DIAGRAMS_MAX, Edge, HEADER_UNITS, Header, MAGIC, RULE_SLOTS_MAX, Roots, UNIT_BYTES, Unit,
 };
 use foobar_ebpf::abi::{DATAPATH_VERSION, SERVICES_MAX, ServicePort, service_protocol, setting};
+use foobar_ebpf::verdict::Verdict;
 use thiserror::Error;
 
 use super::diagram::{Forest, Layout, LayoutError, NodeId, Store, TooManyNodes};
@@ -103,7 +104,13 @@ fn service_port(service: &Service) -> ServicePort {
 
 /// What a program is told beside the image, see `foobar_ebpf::abi::setting`.
 pub fn flags(ruleset: Option<&Ruleset>) -> u32 {
-    ruleset.map_or(0, |ruleset| setting::JUDGE | essentials(ruleset.essentials))
+    ruleset.map_or(0, |ruleset| setting::JUDGE | essentials(ruleset.essentials) | rejects(ruleset))
+}
+
+/// Whether senders must be told: the flag, or nothing.
+fn rejects(ruleset: &Ruleset) -> u32 {
+    let mut verdicts = ruleset.rules.iter().map(|rule| rule.action).chain([ruleset.default]);
+    if verdicts.any(|verdict| verdict == Verdict::Reject) { setting::REJECT } else { 0 }
 }
 
 fn essentials(essentials: Essentials) -> u32 {

@@ -90,7 +90,7 @@ impl Explainer {
     /// # Errors
     /// When the map cannot be written.
     pub fn arrive_on(&mut self, logical: u32) -> Result<(), KernelError> {
-        offline::arrive_on(&mut self.interfaces, logical)
+        offline::arrive_at(&mut self.interfaces, logical, 0)
     }
 
     /// Judges a frame; `None` where the kernel does not run frames of its length: those without a

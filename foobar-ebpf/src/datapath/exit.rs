@@ -2,7 +2,7 @@
 //! verdict and reason, and by the rule that decided.
 
 use aya_ebpf::bindings::xdp_action;
-use foobar_ebpf::abi::{outcome_index, report, service_protocol};
+use foobar_ebpf::abi::{outcome_index, service_protocol};
 use foobar_ebpf::packet::reader::PacketReader;
 use foobar_ebpf::packet::{Packet, TransportKind};
 use foobar_ebpf::policy::Judgement;
@@ -11,16 +11,12 @@ use foobar_ebpf::verdict::Verdict;
 
 use super::maps;
 
-/// Counts a packet and gives its XDP action; in a test run that asks for it, the judgement itself.
+/// Counts a packet and gives its XDP action.
 #[inline(always)]
 pub(super) fn count(interface: u32, judgement: &Judgement, bytes: u64) -> u32 {
     maps::add(&maps::OUTCOMES, outcome_index(interface, judgement.verdict, judgement.reason), bytes);
     if let Some(rule) = judgement.rule() {
         maps::add(&maps::RULES, rule, bytes);
-    }
-    // A constant for the verifier: the program of an interface does not hold this.
-    if maps::REPORT.load() != 0 {
-        return report::word(judgement);
     }
     match judgement.verdict {
         Verdict::Allow => xdp_action::XDP_PASS,

@@ -15,9 +15,12 @@ use crate::firewall::numbers::InterfaceNumbers;
 use crate::firewall::ruleset::Rule;
 
 /// Two diagrams are put together where the result has at most so many nodes for each that they had…
-const GROWTH_MAX: usize = 4;
+const GROWTH_MAX: usize = 2;
 /// … and so many more.
-const GROWTH_FREE: usize = 16_384;
+const GROWTH_FREE: usize = 4_096;
+
+/// Nodes that a rule makes on the way, roughly: room for them at once spares making it again and again.
+const NODES_A_RULE: usize = 16;
 
 /// The diagrams of one family: at least one, at most [`DIAGRAMS_MAX`].
 pub type Trees = Vec<NodeId>;
@@ -43,6 +46,7 @@ impl Forest {
         end_of: impl Fn(usize) -> u32,
     ) -> Result<Self, TooManyNodes> {
         let mut merger = Merger::new(Which::Least);
+        store.reserve(rules.len().saturating_mul(NODES_A_RULE));
         let mut trees = |family| {
             let rules = rules.iter().enumerate().map(|(slot, rule)| (NodeId::end(end_of(slot)), rule));
             let parts = Parts::of_rules(store, &mut merger, family, rules, numbers)?;

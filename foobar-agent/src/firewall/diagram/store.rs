@@ -80,6 +80,15 @@ impl Store {
         Self { nodes: Vec::new(), bounds: Vec::new(), unique: HashTable::new(), limit }
     }
 
+    /// Makes room for so many more nodes.
+    pub(super) fn reserve(&mut self, nodes: usize) {
+        let nodes = nodes.min(self.limit.saturating_sub(self.nodes.len()));
+        self.nodes.reserve(nodes);
+        self.bounds.reserve(nodes);
+        let known = &self.nodes;
+        self.unique.reserve(nodes, |&index| hash(&known[index as usize]));
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
