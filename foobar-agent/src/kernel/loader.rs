@@ -102,12 +102,12 @@ impl Instance {
             loader.map_max_entries(map::FRAGMENTS, 1);
         }
         let constants = generation.map(Constants::of);
-        let report = u32::from(setup.report);
+        let report = if setup.report { setting::REPORT } else { 0 };
+        let flags = constants.as_ref().map_or(0, |constants| constants.flags) | report;
         if let (Some(generation), Some(constants)) = (generation, &constants) {
             let image_bytes = generation.image_bytes().len().max(size_of::<image::Header>());
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
-            loader.override_global(constant::FLAGS, &constants.flags, true);
-            loader.override_global(constant::REPORT, &report, true);
+            loader.override_global(constant::FLAGS, &flags, true);
             loader.override_global(constant::IMAGE_BYTES, &constants.image_bytes, true);
             loader.override_global(constant::DIAGRAMS, &constants.diagrams, true);
             loader.override_global(constant::SERVICE_COUNT, &constants.service_count, true);

@@ -67,9 +67,6 @@ pub mod constant {
     pub const DIAGRAMS: &str = "DIAGRAMS";
     /// `u32`: used entries of [`SERVICES`].
     pub const SERVICE_COUNT: &str = "SERVICE_COUNT";
-    /// `u32`: 1 where the program returns [`super::report::word`] in the place of an XDP action. Only
-    /// for test runs: attached, it would pass no packet.
-    pub const REPORT: &str = "REPORT";
     /// `[u32; SERVICES_MAX]`: [`super::ServicePort::to_word`] by service slot.
     pub const SERVICES: &str = "SERVICE_PORTS";
 }
@@ -186,4 +183,7 @@ pub mod setting {
     pub const DHCP: u32 = 1 << 4;
     /// A rule or the policy rejects: senders are told.
     pub const REJECT: u32 = 1 << 5;
+    /// The program returns [`super::report::word`] in the place of an XDP action, and answers nobody. Only
+    /// for test runs: attached, it would pass no packet.
+    pub const REPORT: u32 = 1 << 31;
 }

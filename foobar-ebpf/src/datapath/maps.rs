@@ -72,9 +72,6 @@ pub(super) struct Memory {
 pub(super) static FLAGS: Global<u32> = Global::new(0);
 
 #[unsafe(no_mangle)]
-pub(super) static REPORT: Global<u32> = Global::new(0);
-
-#[unsafe(no_mangle)]
 static IMAGE_BYTES: Global<u32> = Global::new(0);
 
 #[unsafe(no_mangle)]

@@ -69,7 +69,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     trace::packet(&ctx, parsed, &judgement);
     let action = exit::count(interface, &judgement, length_bytes);
     // A constant for the verifier: the program of an interface does not hold this.
-    if maps::REPORT.load() != 0 {
+    if flags & setting::REPORT != 0 {
         return report::word(&judgement);
     }
     if flags & setting::REJECT != 0 && judgement.verdict == Verdict::Reject {

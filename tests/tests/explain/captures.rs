@@ -6,7 +6,7 @@
 use std::fs;
 
 use super::{Bench, RULES, frame, objects, packet, pcap, stored};
-use foobar_tests::frame::{Transport, tcp_flags};
+use foobar_tests::frame::{Fragment, Transport, tcp_flags};
 
 const ETHERNET: u32 = 1;
 const RAW: u32 = 101;
@@ -153,4 +153,31 @@ fn a_capture_may_come_through_a_pipe() {
         "{}",
         ended.err
     );
+}
+
+#[test]
+fn a_later_fragment_follows_its_first_one_in_the_same_capture() {
+    let bench = Bench::new(RULES);
+    let part = |identification, offset_bytes, transport| {
+        let fragment = Fragment { identification, offset_bytes, more: offset_bytes == 0 };
+        frame(&packet(transport).fragment(fragment))
+    };
+    let first = |identification, to| part(identification, 0, Transport::udp(4000, to, &[7; 64]));
+    let later =
+        |identification| part(identification, 72, Transport::Raw { protocol: 17, payload: vec![7; 16] });
+    let frames = [first(1, 53), first(2, 54), later(1), later(2), later(3)];
+    let records: Vec<_> = frames.iter().map(|frame| (&frame[..], frame.len())).collect();
+    let ended = bench.capture(&pcap(ETHERNET, &records));
+    // The third datagram's first fragment is not there: its later one is judged by itself.
+    let expected = [
+        ("allow", Some("dns"), "rule"),
+        ("drop", None, "policy"),
+        ("allow", Some("dns"), "fragment"),
+        ("drop", None, "fragment"),
+        ("drop", None, "policy"),
+    ];
+    assert_eq!((ended.code, ended.out), (Some(0), objects(&expected)), "{}", ended.err);
+    // Every run begins with empty tables.
+    let ended = bench.capture(&pcap(ETHERNET, &records[2..3]));
+    assert_eq!((ended.code, ended.out), (Some(0), objects(&[("drop", None, "policy")])), "{}", ended.err);
 }

@@ -2,6 +2,7 @@
 
 mod captures;
 mod packets;
+mod plan;
 mod running;
 
 use std::fs;
@@ -73,6 +74,12 @@ impl Bench {
         let mut command = Command::new(agent::binary().unwrap());
         command.current_dir(self.folder.path()).arg("explain").args(arguments);
         command
+    }
+
+    /// `foobar-agent plan` in the bench's folder.
+    pub(crate) fn plan(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(agent::binary().unwrap());
+        command.current_dir(self.folder.path()).arg("plan").args(arguments).output().unwrap().into()
     }
 
     /// By the bench's configuration.

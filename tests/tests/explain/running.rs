@@ -10,9 +10,18 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn explain(&self, arguments: &[&str]) -> Ended {
+        self.ask("explain", arguments)
+    }
+
+    /// What the file would change now.
+    fn plan(&self) -> Ended {
+        self.ask("plan", &[self.agent.config().to_str().unwrap()])
+    }
+
+    fn ask(&self, name: &str, arguments: &[&str]) -> Ended {
         let run_dir = self.agent.config().parent().unwrap().join("run");
         let mut command = self.host.command(self.agent.binary()).unwrap();
-        command.args(["explain", "--run-dir"]).arg(run_dir).args(arguments);
+        command.args([name, "--run-dir"]).arg(run_dir).args(arguments);
         command.output().unwrap().into()
     }
 
@@ -49,11 +58,21 @@ fn packets_are_judged_by_what_runs_and_counted_nowhere() {
     assert!(ended.out.contains(&format!("rule     web ({config}:11)")), "{ended:?}");
     assert!(ended.out.contains(&format!("not by   ssh  {config}:5  port: 443")), "{ended:?}");
 
+    let same = site.plan();
+    assert_eq!((same.code, same.out.as_str()), (Some(0), "Nothing changes.\n"), "{}", same.err);
+
     // The file changes: what runs does not, until the agent takes it.
     site.agent.write(&RULES.replace("port = [80, 443]", "port = 80")).unwrap();
     site.expect(web, ("allow", Some("web"), "rule"));
     let ended = site.explain(&["--why", web]);
     assert!(ended.out.contains(&format!("not by   ssh  {config}:5  port: 443")), "{ended:?}");
+    let plan = site.plan();
+    let expected = format!(
+        "~ allow web ({config}:11) matches other packets\n    no longer matches tcp from 198.51.100.7:40000 to \
+         192.0.2.1:443 flags syn\n\nVerdicts change. One packet of those that are judged otherwise:\n"
+    );
+    assert!(plan.code == Some(0) && plan.out.starts_with(&expected), "{plan:?}");
+    assert!(plan.out.ends_with(&format!("    allow by web ({config}:11) → drop by policy\n")), "{plan:?}");
     assert_eq!(site.counts(), before);
     site.agent.reload().unwrap();
     site.expect(web, ("drop", None, "policy"));

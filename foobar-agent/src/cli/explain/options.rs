@@ -18,19 +18,19 @@ A packet in words:
 
 {GRAMMAR}
 
-  Names are those of a rule. A TCP packet is a SYN unless `flags` says otherwise. A source port that
-  is not named is 49152, the TTL 64.
+  Names are those of a rule. A TCP packet is a SYN unless `flags` says otherwise. A source port
+  that is not named is 49152, the TTL 64.
 
 Examples:
   foobar-agent explain tcp from 203.0.113.9:4000 to 192.0.2.1:443
-  foobar-agent explain --config new.toml --pcap monday.pcapng --interface eth0
-  foobar-agent explain --config new.toml --pcap monday.pcap --json | jq -r 'select(.verdict == \"drop\").index'
-  tcpdump -c 100 -w - | foobar-agent explain --config new.toml --pcap - --summary
   foobar-agent explain --config new.toml --why udp from [2001:db8::9]:53 to [2001:db8::1]:4000
+  foobar-agent explain --config new.toml --pcap monday.pcapng --interface eth0
+  foobar-agent explain --config new.toml --pcap monday.pcap --json | grep '\"drop\"'
+  tcpdump -c 100 -w - | foobar-agent explain --pcap - --summary
 
-Packets are judged by the program that would judge them on an interface, in a test run of the kernel:
-nothing is attached, sent or counted. That needs root, and with --config no agent. Flows, bans and
-fragments of the agent's host are not known to it.
+Packets are judged in test runs of the kernel, by the program that judges on an interface:
+nothing is attached, sent or counted. That needs root, and with --config no agent. Tables of
+the running host are not looked at: every run begins with empty ones.
 
 Exit codes:
   0  every packet was judged, whatever the verdicts
