@@ -171,6 +171,28 @@ mod tests {
     }
 
     #[test]
+    fn packets_come_from_one_place() {
+        for line in [
+            "tcp from a to b",
+            "--pcap a.pcap --interface eth0",
+            "--hex 00",
+            "--pcap - --why --json",
+            "--why=all tcp",
+        ] {
+            assert!(parse(&format!("foobar-agent explain {line}")).is_ok(), "{line}");
+        }
+        for line in [
+            "--json",
+            "--pcap a.pcap tcp",
+            "--hex 00 --pcap a.pcap",
+            "--why=0 tcp",
+            "--run-dir . --config a.toml tcp",
+        ] {
+            assert!(parse(&format!("foobar-agent explain {line}")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_lines_are_usage_errors() {
         for line in ["datapath-log loud", "datapath-log", "frobnicate", "status extra", "run --replace=no"] {
             let error = parse(&format!("foobar-agent {line}")).unwrap_err();

@@ -1,3 +1,5 @@
+//! Rulesets written in two ways, and what of them is a change.
+
 use std::path::Path;
 
 use super::*;
