@@ -3,7 +3,9 @@
 
 pub mod address;
 pub mod compile;
+pub mod diagram;
 pub mod generation;
+pub mod meaning;
 pub mod numbers;
 pub mod ruleset;
 pub mod walk;
