@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use foobar_agent::config;
 use foobar_agent::firewall::ruleset::Ruleset;
@@ -110,12 +111,13 @@ pub struct DraftRule {
 impl Draft {
     /// A ruleset by chance, with actions from a list.
     pub fn draw(chance: &mut Chance, actions: &[&'static str]) -> Self {
-        let first = (0..=chance.below(3)).map(|_| prefix(chance)).collect();
-        let mut second: Vec<_> = (0..=chance.below(3)).map(|_| prefix(chance)).collect();
+        let first = (0..=chance.below(3)).map(|_| quoted(&prefix(chance))).collect();
+        let mut second: Vec<_> = (0..=chance.below(3)).map(|_| quoted(&prefix(chance))).collect();
         if chance.once_in(2) {
             second.push("\"@first\"".to_owned());
         }
-        let rules = 1 + if chance.once_in(8) { chance.below(40) } else { chance.below(10) };
+        let most = chance.one(&[3, 10, 10, 10, 10, 10, 10, 10, 10, 40, 40, 300]);
+        let rules = 1 + chance.below(most);
         Self {
             default: chance.one(actions),
             essentials: chance.one(&ESSENTIALS),
@@ -166,9 +168,33 @@ fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// A prefix of a set.
+/// One of the pool, or any prefix around one.
 fn prefix(chance: &mut Chance) -> String {
-    quoted(chance.one(&PREFIXES))
+    let text = chance.one(&PREFIXES);
+    if !chance.once_in(4) {
+        return text.to_owned();
+    }
+    let address = text.split('/').next().unwrap_or_default();
+    let flipped = |bits: u128, bit: usize, length: usize, width: usize| {
+        // Aligned at the top, so that both families are cut alike.
+        let bits = (bits << (128 - width)) ^ (1 << (127 - bit));
+        let kept = if length == 0 { 0 } else { bits >> (128 - length) << (128 - length) };
+        kept >> (128 - width)
+    };
+    match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => {
+            let (bit, length) = (chance.below(32), chance.below(33));
+            let bits = flipped(u32::from(address).into(), bit, length, 32);
+            format!("{}/{length}", Ipv4Addr::from(u32::try_from(bits).unwrap_or_default()))
+        }
+        Ok(IpAddr::V6(address)) => {
+            let (bit, length) = (chance.below(128), chance.below(129));
+            let address = Ipv6Addr::from(flipped(address.into(), bit, length, 128));
+            // In the block of IPv4 addresses a prefix is refused.
+            if address.to_ipv4_mapped().is_some() { text.to_owned() } else { format!("{address}/{length}") }
+        }
+        Err(_) => text.to_owned(),
+    }
 }
 
 /// The entries of `from` or `to`.
@@ -178,9 +204,9 @@ fn addresses(chance: &mut Chance) -> Vec<String> {
         .map(|_| {
             let negation = if chance.once_in(4) { "!" } else { "" };
             let entry = match chance.below(8) {
-                0 => "@first",
-                1 => "@second",
-                _ => chance.one(&PREFIXES),
+                0 => "@first".to_owned(),
+                1 => "@second".to_owned(),
+                _ => prefix(chance),
             };
             quoted(&format!("{negation}{entry}"))
         })

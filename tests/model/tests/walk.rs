@@ -11,12 +11,12 @@ use foobar_model::Reason;
 use foobar_model::differ::{Reached, compare};
 use foobar_tests::chance::Chance;
 
-/// With [`FRAMES`] each, some ten seconds in an unoptimised build.
-const RULESETS: u64 = 400;
+/// With [`FRAMES`] each, some twenty seconds in an unoptimised build.
+const RULESETS: u64 = 1_000;
 const FRAMES: usize = 2_500;
 /// Reasons that need more than a frame and rules.
 const NEVER: [Reason; 5] = [Reason::Ban, Reason::Flow, Reason::Socket, Reason::Fragment, Reason::Unarmed];
-const ACTIONS: [&str; 2] = ["allow", "drop"];
+const ACTIONS: [&str; 3] = ["allow", "drop", "reject"];
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
@@ -59,5 +59,5 @@ fn model_and_walk_agree() {
     }
     let by_rules: u64 =
         reached.iter().filter(|((_, reason), _)| *reason == Reason::Rule).map(|(_, n)| n).sum();
-    assert!(by_rules > pairs / 6, "{by_rules} of {pairs} matched a rule");
+    assert!(by_rules > pairs / 5, "{by_rules} of {pairs} matched a rule");
 }

@@ -137,8 +137,12 @@ fn icmp(chance: &mut Chance, pools: &Pools, destination: IpAddr, payload: Vec<u8
         code = chance.byte() % 6;
     }
     let body = if chance.once_in(2) {
-        let quoted = Packet::new(destination, destination, Transport::udp(40_000, 53, &[]));
-        [vec![0; 4], quoted.bytes()].concat()
+        let mut quoted = Packet::new(destination, destination, Transport::udp(40_000, 53, &[])).bytes();
+        if chance.once_in(3) {
+            // Around the least that is a header.
+            quoted.truncate(chance.one(&[18, 19, 20, 21, 38, 39, 40, 41]));
+        }
+        [vec![0; 4], quoted].concat()
     } else {
         [vec![0; 4], payload].concat()
     };
