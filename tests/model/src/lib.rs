@@ -12,9 +12,11 @@
 pub mod differ;
 pub mod draft;
 mod judge;
+pub mod nft;
 pub mod pools;
 mod read;
 pub mod shrink;
 
 pub use foobar_ebpf::verdict::{Reason, Verdict};
 pub use judge::{Judged, Memory, Model};
+pub use read::Outline;

@@ -21,6 +21,8 @@ pub(crate) struct Packet {
     pub(crate) protocol: u8,
     pub(crate) part: Part,
     pub(crate) transport: Transport,
+    /// The extension headers that were skipped, in order.
+    headers: Vec<u8>,
 }
 
 /// Which part of a datagram a packet is. A first and a later fragment of the same datagram have the
@@ -49,6 +51,39 @@ pub(crate) enum Transport {
     },
 }
 
+/// How a packet is built, for those who must tell kinds of packets apart without judging them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// IPv4, not IPv6.
+    pub is_ipv4: bool,
+    /// Ethertypes of VLAN tags, outermost first.
+    pub tags: Vec<u16>,
+    /// Numbers of extension headers, outermost first.
+    pub headers: Vec<u8>,
+    /// The protocol that ends the chain; of a later fragment, what its Fragment header names.
+    pub protocol: u8,
+    /// Whether it is a later fragment.
+    pub is_later: bool,
+}
+
+impl Outline {
+    /// Of a frame; nothing of what is foreign or malformed.
+    pub fn of(frame: &[u8]) -> Option<Self> {
+        let packet = read(frame).ok()?;
+        let tags = (0..2).map(|number| word(frame, 12 + number * 4)).take_while(|tag| TAGS.contains(tag));
+        Some(Self {
+            is_ipv4: packet.source.is_ipv4(),
+            tags: tags.collect(),
+            protocol: packet.protocol,
+            is_later: matches!(packet.part, Part::Later { .. }),
+            headers: packet.headers,
+        })
+    }
+}
+
+/// Ethertypes of VLAN tags.
+const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+
 type Read<T> = Result<T, Unread>;
 
 fn malformed<T>(reason: Reason) -> Read<T> {
@@ -67,7 +102,7 @@ pub(crate) fn read(frame: &[u8]) -> Read<Packet> {
     }
     let mut at = 12;
     let mut tags = 0;
-    while [0x8100, 0x88a8, 0x9100].contains(&word(frame, at)) {
+    while TAGS.contains(&word(frame, at)) {
         tags += 1;
         if tags == 3 {
             return malformed(Reason::MalformedVlan);
@@ -100,9 +135,10 @@ fn ipv4(bytes: &[u8]) -> Read<Packet> {
     let more = word(bytes, 6) & 0x2000 != 0;
     let part = part(offset, more, identification, protocol, rest.len())?;
     let address = |at: usize| IpAddr::from([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let mut headers = Vec::new();
     let (protocol, part, rest) = match part {
         Part::Later { .. } => (protocol, part, rest),
-        _ => extension_headers(false, protocol, part, rest)?,
+        _ => extension_headers(false, protocol, part, rest, &mut headers)?,
     };
     let transport = transport(false, protocol, part, rest)?;
     Ok(Packet {
@@ -112,6 +148,7 @@ fn ipv4(bytes: &[u8]) -> Read<Packet> {
         protocol,
         part,
         transport,
+        headers,
     })
 }
 
@@ -128,7 +165,9 @@ fn ipv6(bytes: &[u8]) -> Read<Packet> {
     if is_mapped(address(8)) || is_mapped(address(24)) {
         return malformed(Reason::MalformedMappedAddress);
     }
-    let (protocol, part, rest) = extension_headers(true, bytes[6], Part::Whole, &bytes[40..end])?;
+    let mut headers = Vec::new();
+    let (protocol, part, rest) =
+        extension_headers(true, bytes[6], Part::Whole, &bytes[40..end], &mut headers)?;
     let transport = transport(true, protocol, part, rest)?;
     Ok(Packet {
         source: address(8).into(),
@@ -137,6 +176,7 @@ fn ipv6(bytes: &[u8]) -> Read<Packet> {
         protocol,
         part,
         transport,
+        headers,
     })
 }
 
@@ -151,18 +191,24 @@ fn part(offset: usize, more: bool, identification: u32, protocol: u8, octets: us
     Ok(Part::Later { identification, protocol })
 }
 
-/// Skips the chain: what the last header names, the part that the packet is by then, and what follows.
-fn extension_headers(is_ipv6: bool, number: u8, part: Part, bytes: &[u8]) -> Read<(u8, Part, &[u8])> {
+/// Skips the chain and lists it: what the last header names, the part that the packet is by then, and
+/// what follows.
+fn extension_headers<'a>(
+    is_ipv6: bool,
+    number: u8,
+    part: Part,
+    bytes: &'a [u8],
+    headers: &mut Vec<u8>,
+) -> Read<(u8, Part, &'a [u8])> {
     let (mut number, mut part, mut rest) = (number, part, bytes);
-    let mut headers = 0;
     loop {
         let in_units_of_8 = is_ipv6 && [0, 43, 60, 135, 139, 140].contains(&number);
         let is_fragment = is_ipv6 && number == 44;
         if !in_units_of_8 && !is_fragment && number != 51 {
             return Ok((number, part, rest));
         }
-        headers += 1;
-        if headers > 8 {
+        headers.push(number);
+        if headers.len() > 8 {
             return malformed(Reason::MalformedExtensionHeader);
         }
         let cut_off = match part {

@@ -28,38 +28,48 @@ impl Case {
         text
     }
 
-    /// Takes away whatever is not needed for `fails` to hold. A draft that the agent refuses does not
-    /// fail in the way that is looked for: `fails` must say no.
+    /// Takes away whatever is not needed for `fails` to hold: frames, rules, then octets. A draft that
+    /// the agent refuses does not fail in the way that is looked for: `fails` must say no.
     #[must_use]
     pub fn shrink(self, fails: impl Fn(&Self) -> bool) -> Self {
-        let mut case = self;
-        loop {
-            let smaller = candidates(&case).into_iter().find(|candidate| fails(candidate));
-            match smaller {
-                Some(smaller) => case = smaller,
-                None => return case,
-            }
+        let case = self.shrink_by(fewer_rules, &fails);
+        case.shrink_by(fewer_octets, &fails)
+    }
+
+    /// As [`Case::shrink`], but leaves the frames as they are: where judging takes long.
+    #[must_use]
+    pub fn shrink_rules(self, fails: impl Fn(&Self) -> bool) -> Self {
+        self.shrink_by(fewer_rules, &fails)
+    }
+
+    fn shrink_by(mut self, candidates: impl Fn(&Self) -> Vec<Self>, fails: &impl Fn(&Self) -> bool) -> Self {
+        while let Some(smaller) = candidates(&self).into_iter().find(|candidate| fails(candidate)) {
+            self = smaller;
         }
+        self
+    }
+
+    fn with(&self, change: impl Fn(&mut Self)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed);
+        changed
     }
 }
 
-/// Everything that is one step smaller, the largest steps first.
-fn candidates(case: &Case) -> Vec<Case> {
+/// One step smaller: fewer frames, fewer rules, fewer words. The largest steps first.
+fn fewer_rules(case: &Case) -> Vec<Case> {
     let mut candidates = Vec::new();
-    let mut add = |change: &dyn Fn(&mut Case)| {
-        let mut candidate = case.clone();
-        change(&mut candidate);
-        if candidate != *case {
-            candidates.push(candidate);
-        }
-    };
-    if case.arrivals.len() > 1 {
-        for arrival in 0..case.arrivals.len() {
-            add(&|case| drop(case.arrivals.remove(arrival)));
+    let mut add = |change: &dyn Fn(&mut Case)| candidates.push(case.with(change));
+    let arrivals = case.arrivals.len();
+    let chunks = [2, 4, 16, arrivals].map(|parts| arrivals.div_ceil(parts.max(1)).max(1));
+    for chunk in chunks.into_iter().filter(|_| arrivals > 1) {
+        for start in (0..arrivals).step_by(chunk) {
+            let end = (start + chunk).min(arrivals);
+            add(&|case| drop(case.arrivals.drain(start..end)));
         }
     }
     let rules = case.draft.rules.len();
-    for half in [0..rules / 2, rules / 2..rules] {
+    for half in [0..rules / 2, rules / 2..rules].into_iter().filter(|half| !half.is_empty()) {
         add(&|case| drop(case.draft.rules.drain(half.clone())));
     }
     for rule in 0..rules {
@@ -79,12 +89,23 @@ fn candidates(case: &Case) -> Vec<Case> {
             add(&|case| drop(case.draft.sets[set].1.remove(entry)));
         }
     }
-    add(&|case| case.draft.essentials = "false");
+    if case.draft.essentials != "false" {
+        add(&|case| case.draft.essentials = "false");
+    }
+    candidates
+}
+
+/// One step smaller: shorter frames, fewer octets in them that say anything.
+fn fewer_octets(case: &Case) -> Vec<Case> {
+    let mut candidates = Vec::new();
     for (arrival, (frame, _)) in case.arrivals.iter().enumerate() {
-        add(&|case| case.arrivals[arrival].0.truncate(frame.len() / 2));
-        add(&|case| case.arrivals[arrival].0.truncate(frame.len().saturating_sub(1)));
-        for octet in 0..frame.len() {
-            add(&|case| case.arrivals[arrival].0[octet] = 0);
+        for length in [frame.len() / 2, frame.len().saturating_sub(1)] {
+            if length < frame.len() {
+                candidates.push(case.with(|case| case.arrivals[arrival].0.truncate(length)));
+            }
+        }
+        for octet in (0..frame.len()).filter(|octet| frame[*octet] != 0) {
+            candidates.push(case.with(|case| case.arrivals[arrival].0[octet] = 0));
         }
     }
     candidates

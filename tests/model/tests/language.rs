@@ -150,17 +150,19 @@ fn icmp_type(word: &str, protocol: u8) -> (u8, Option<u8>) {
     }
 }
 
+/// A protocol with a type and perhaps a code of it.
+type Message = (u8, (u8, Option<u8>));
+
 fn check_rule(words: &DraftRule, rule: &Rule) {
     assert_eq!((&rule.name, rule.action.as_str()), (&words.name, words.action));
     let mut protocols: Option<Vec<u8>> =
         self::words(words, "protocol").map(|list| list.into_iter().map(protocol).collect());
-    let types = self::words(words, "icmp_type").map(|list| {
+    let mut types: Option<Vec<Message>> = self::words(words, "icmp_type").map(|list| {
         let of = protocols.iter().flatten().filter(|protocol| [1, 58].contains(*protocol));
         of.flat_map(|&protocol| list.iter().map(move |word| (protocol, icmp_type(word, protocol)))).collect()
     });
-    let mut types: Option<Vec<(u8, (u8, Option<u8>))>> = types;
     let found = rule.icmp_types.as_ref();
-    let mut found: Option<Vec<_>> =
+    let mut found: Option<Vec<Message>> =
         found.map(|list| list.iter().map(|entry| (entry.protocol, (entry.kind, entry.code))).collect());
     for list in [&mut types, &mut found].into_iter().flatten() {
         list.sort_unstable();
