@@ -18,6 +18,14 @@ fn main() {
     };
     let comp = t.elapsed();
     let t = Instant::now();
+    if let Some(r) = &c.firewall.ruleset {
+        let t = Instant::now();
+        let f = foobar_agent::firewall::findings::find(r);
+        println!("findings {:?}: {} shadowed {} redundant", t.elapsed(), f.shadowed.len(), f.redundant.len());
+        let t = Instant::now();
+        let mut m = foobar_agent::firewall::meaning::Meanings::default();
+        println!("meaning {:?} {:?}", m.of_ruleset(r).is_ok(), t.elapsed());
+    }
     let mut bed = Bed::new(&g).unwrap();
     let inst = t.elapsed();
     println!(

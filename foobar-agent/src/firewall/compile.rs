@@ -143,8 +143,8 @@ fn image(ruleset: &Ruleset, interfaces: &InterfaceNumbers) -> Result<(Vec<Unit>,
         version: DATAPATH_VERSION,
         diagrams,
         rule_slots: slot_number(policy_slot + 1),
-        padding: [0; 12],
         roots,
+        padding: [0; 4],
     };
     units[..HEADER_UNITS].copy_from_slice(&Unit::of_header(header));
     Ok((units, diagrams))

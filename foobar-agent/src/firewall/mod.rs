@@ -4,6 +4,7 @@
 pub mod address;
 pub mod compile;
 pub mod diagram;
+pub mod findings;
 pub mod generation;
 pub mod meaning;
 pub mod numbers;

@@ -11,28 +11,32 @@ const REMEMBERED_MAX: usize = 1 << 22;
 
 /// Which of two ends counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub enum Which {
     /// The least.
     Least,
     /// The first diagram's, unless it is [`NodeId::NOTHING`].
-    Over,
+    First,
 }
 
-/// Merges diagrams of one store by one rule.
+/// Merges diagrams of one store one way.
 #[derive(Debug)]
-pub(super) struct Merger {
-    rule: Rule,
+pub struct Merger {
+    which: Which,
     known: HashTable<(NodeId, NodeId, NodeId)>,
 }
 
 impl Merger {
-    pub(super) fn new(rule: Rule) -> Self {
-        Self { rule, known: HashTable::new() }
+    /// Merges in this way.
+    pub fn new(which: Which) -> Self {
+        Self { which, known: HashTable::new() }
     }
 
-    /// The least end of all of these, for every packet. Neighbours are merged first: put next to
+    /// For every packet the end that counts of all of these. Neighbours are merged first: put next to
     /// each other what shares least.
-    pub(super) fn all(&mut self, store: &mut Store, mut ids: Vec<NodeId>) -> Result<NodeId, TooManyNodes> {
+    ///
+    /// # Errors
+    /// When the store is full.
+    pub fn all(&mut self, store: &mut Store, mut ids: Vec<NodeId>) -> Result<NodeId, TooManyNodes> {
         while ids.len() > 1 {
             let mut merged = Vec::with_capacity(ids.len().div_ceil(2));
             for pair in ids.chunks(2) {
@@ -47,19 +51,22 @@ impl Merger {
     }
 
     /// For every packet the end that counts of these two.
-    pub(super) fn merge(&mut self, store: &mut Store, a: NodeId, b: NodeId) -> Result<NodeId, TooManyNodes> {
-        let decided = match self.rule {
+    ///
+    /// # Errors
+    /// When the store is full.
+    pub fn merge(&mut self, store: &mut Store, a: NodeId, b: NodeId) -> Result<NodeId, TooManyNodes> {
+        let decided = match self.which {
             _ if a == b => Some(a),
-            Rule::Least if store.greatest(a) <= store.least(b) => Some(a),
-            Rule::Least if store.greatest(b) <= store.least(a) => Some(b),
-            Rule::Over if store.is_complete(a) => Some(a),
-            Rule::Over if a == NodeId::NOTHING => Some(b),
+            Which::Least if store.greatest(a) <= store.least(b) => Some(a),
+            Which::Least if store.greatest(b) <= store.least(a) => Some(b),
+            Which::First if store.is_complete(a) => Some(a),
+            Which::First if a == NodeId::NOTHING => Some(b),
             _ => None,
         };
         if let Some(decided) = decided {
             return Ok(decided);
         }
-        let (a, b) = if self.rule == Rule::Least && b < a { (b, a) } else { (a, b) };
+        let (a, b) = if self.which == Which::Least && b < a { (b, a) } else { (a, b) };
         let hash = store::fold(key(a, b), 0x9e37_79b9_7f4a_7c15);
         if let Some(&(.., result)) = self.known.find(hash, |&(x, y, _)| (x, y) == (a, b)) {
             return Ok(result);
@@ -75,62 +82,61 @@ impl Merger {
 
     /// Goes on behind the first decision in which the two differ.
     fn split(&mut self, store: &mut Store, a: NodeId, b: NodeId) -> Result<NodeId, TooManyNodes> {
-        let cut = Cut::of(store, a, b)?;
-        let hit = self.merge(store, cut.hit.0, cut.hit.1)?;
-        let miss = self.merge(store, cut.miss.0, cut.miss.1)?;
+        let cut = Cut::of(store, [a, b])?;
+        let hit = self.merge(store, cut.hit[0], cut.hit[1])?;
+        let miss = self.merge(store, cut.miss[0], cut.miss[1])?;
         store.test(cut.word, cut.mask, cut.value, hit, miss)
     }
 }
 
-/// Two diagrams on both sides of a run of decisions that one of them or both begin with.
-pub struct Cut {
+/// Diagrams on both sides of a run of decisions that one or more of them begin with.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut<const N: usize> {
     /// Index of the word that is decided by.
     pub word: u32,
     /// The run's bits.
     pub mask: u64,
     /// Their values.
     pub value: u64,
-    /// Both diagrams where the bits of `mask` have their `value`.
-    pub hit: (NodeId, NodeId),
-    /// Both where they have not.
-    pub miss: (NodeId, NodeId),
+    /// The diagrams where the bits of `mask` have their `value`.
+    pub hit: [NodeId; N],
+    /// The diagrams where they have not.
+    pub miss: [NodeId; N],
 }
 
-impl Cut {
-    /// Of two diagrams that are not both ends.
+impl<const N: usize> Cut<N> {
+    /// Of diagrams that are not all ends.
     ///
     /// # Errors
     /// When the store cannot hold the second half of a chain.
-    pub fn of(store: &mut Store, a: NodeId, b: NodeId) -> Result<Self, TooManyNodes> {
-        if position(store, b) < position(store, a) {
-            let cut = Self::of(store, b, a)?;
-            let turned = |(b, a)| (a, b);
-            return Ok(Self { hit: turned(cut.hit), miss: turned(cut.miss), ..cut });
+    pub fn of(store: &mut Store, ids: [NodeId; N]) -> Result<Self, TooManyNodes> {
+        let positions = ids.map(|id| position(store, id));
+        let first = positions.iter().copied().min().unwrap_or(u32::MAX);
+        let begins = |index: usize| positions[index] == first;
+        let Some(lead) = (0..N).find(|&index| begins(index)).map(|index| store.node(ids[index])) else {
+            return Ok(Self { word: 0, mask: 0, value: 0, hit: ids, miss: ids });
+        };
+        // The bits that all of those look at alike, before any of the others looks at one.
+        let mut run = lead.mask;
+        for (index, &id) in ids.iter().enumerate() {
+            run &= !if begins(index) {
+                let node = store.node(id);
+                below_or_at((lead.mask ^ node.mask) | (lead.value ^ node.value))
+            } else {
+                same_word_below(store, id, lead.word)
+            };
         }
-        let node = store.node(a);
-        let at = |mask| (node.word, mask, node.value & mask);
-        if position(store, a) < position(store, b) {
-            // The bits that `a` looks at before `b` looks at any.
-            let (word, mask, value) = at(node.mask & !same_word_below(store, b, node.word));
-            return Ok(Self { word, mask, value, hit: (rest(store, &node, mask)?, b), miss: (node.miss, b) });
+        // None: two decide the same bit first, and want opposite values.
+        let mask = if run == 0 { 1 << lead.mask.ilog2() } else { run };
+        let mut cut = Self { word: lead.word, mask, value: lead.value & mask, hit: ids, miss: ids };
+        for (index, &id) in ids.iter().enumerate().filter(|&(index, _)| begins(index)) {
+            let node = store.node(id);
+            let behind = rest(store, &node, mask)?;
+            let is_alike = node.value & mask == cut.value;
+            (cut.hit[index], cut.miss[index]) =
+                if is_alike { (behind, node.miss) } else { (node.miss, behind) };
         }
-        let other = store.node(b);
-        let differing = (node.mask ^ other.mask) | (node.value ^ other.value);
-        let common = node.mask & !below_or_at(differing);
-        if common != 0 {
-            let (word, mask, value) = at(common);
-            let hit = (rest(store, &node, mask)?, rest(store, &other, mask)?);
-            return Ok(Self { word, mask, value, hit, miss: (node.miss, other.miss) });
-        }
-        // Both decide the same bit first, and want opposite values.
-        let (word, mask, value) = at(1 << node.mask.ilog2());
-        Ok(Self {
-            word,
-            mask,
-            value,
-            hit: (rest(store, &node, mask)?, other.miss),
-            miss: (node.miss, rest(store, &other, mask)?),
-        })
+        Ok(cut)
     }
 }
 

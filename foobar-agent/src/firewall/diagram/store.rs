@@ -33,6 +33,8 @@ impl NodeId {
 /// which leave to `miss`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Index of the word.
+    pub word: u32,
     /// Bits that are compared, one at least.
     pub mask: u64,
     /// What they must be.
@@ -41,8 +43,6 @@ pub struct Node {
     pub hit: NodeId,
     /// Where one of them is not.
     pub miss: NodeId,
-    /// Index of the word.
-    pub word: u32,
 }
 
 impl Node {
@@ -78,6 +78,15 @@ impl Store {
     /// An empty store that holds so many nodes at most.
     pub fn new(limit: usize) -> Self {
         Self { nodes: Vec::new(), bounds: Vec::new(), unique: HashTable::new(), limit }
+    }
+
+    /// Makes room for so many more nodes.
+    pub(super) fn reserve(&mut self, nodes: usize) {
+        let nodes = nodes.min(self.limit.saturating_sub(self.nodes.len()));
+        self.nodes.reserve(nodes);
+        self.bounds.reserve(nodes);
+        let known = &self.nodes;
+        self.unique.reserve(nodes, |&index| hash(&known[index as usize]));
     }
 
     /// How many nodes there are.
