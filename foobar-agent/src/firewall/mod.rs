@@ -5,6 +5,7 @@ pub mod address;
 pub mod compile;
 pub mod diagram;
 pub mod findings;
+mod fragments;
 pub mod generation;
 pub mod meaning;
 pub mod numbers;

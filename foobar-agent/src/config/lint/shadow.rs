@@ -15,6 +15,9 @@ pub(in crate::config) fn check(ruleset: &Ruleset, places: &Places, report: &Repo
         let message = format!("the rule `{}` is shadowed by {}", rule.name, names(ruleset, shadowed));
         report.warning(place, message, "no packet reaches it: move it up, or remove it");
     }
+    if let Some(index) = found.unexamined_from {
+        note_unexamined(index, ruleset, places, report);
+    }
     for (rule, place) in found.redundant.into_iter().filter_map(rule) {
         let message =
             format!("the rule `{}` is redundant: without it, each packet is judged alike", rule.name);
@@ -24,6 +27,13 @@ pub(in crate::config) fn check(ruleset: &Ruleset, places: &Places, report: &Repo
             "later rules or the default say the same: remove it, unless it is to count",
         );
     }
+}
+
+/// What was not looked at is said, once.
+fn note_unexamined(index: usize, ruleset: &Ruleset, places: &Places, report: &Report<'_>) {
+    let (Some(rule), Some(place)) = (ruleset.rules.get(index), places.rules.get(index)) else { return };
+    let message = format!("whether `{}` and the rules below it are shadowed was not worked out", rule.name);
+    report.warning(place, message, "there are too many rules, or they overlap in too many ways");
 }
 
 /// "`a` (line 3) and `b` (line 7)".
