@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use foobar_agent::firewall::ruleset::{Essentials, Ruleset};
 use foobar_model::draft::{Draft, INTERFACES, load};
-use foobar_model::pools::Aim;
+use foobar_model::pools::{Aim, Arrival};
 use foobar_model::shrink::Case;
 use foobar_model::{Model, Outline, Reason, nft};
 use foobar_tests::chance::Chance;
@@ -25,7 +25,6 @@ const FRAMES: usize = 400;
 const LIMIT: Duration = Duration::from_secs(20);
 
 type Counts = BTreeMap<String, u64>;
-type Arrival = (Vec<u8>, &'static str);
 
 /// Two hosts with a cable an interface; the far one judges by nftables what the near one sends.
 struct Field {
@@ -132,9 +131,7 @@ fn nftables_and_model_count_the_same() {
         let mut chance = Chance::new(seed);
         let draft = Draft::draw(&mut chance, &["allow", "drop"]);
         let ruleset = ruleset(&draft).unwrap();
-        let aim = Aim::new(Some(&ruleset));
-        let mut arrivals: Vec<_> =
-            (0..FRAMES).map(|_| (aim.frame(&mut chance), chance.one(&INTERFACES))).collect();
+        let mut arrivals = Aim::new(Some(&ruleset)).arrivals(&mut chance, FRAMES);
         arrivals.retain(|(frame, _)| is_read_alike(frame));
         compared += arrivals.len();
         let (found, wanted) = (field.judge(&ruleset, &arrivals), wanted(&ruleset, &arrivals));

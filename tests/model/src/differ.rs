@@ -1,6 +1,7 @@
 //! Model and walk on the same pairs of rulesets and frames; where they differ, the smallest case.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use foobar_agent::firewall::compile::compile;
 use foobar_agent::firewall::numbers::InterfaceNumbers;
@@ -11,9 +12,10 @@ use foobar_tests::chance::Chance;
 use crate::draft::{Draft, INTERFACES, load};
 use crate::pools::Aim;
 use crate::shrink::Case;
-use crate::{Judged, Model, Reason, Verdict};
+use crate::{Judged, Memory, Model, Reason, Verdict};
 
-/// The compiled ruleset on the host, and the numbers of its interfaces.
+/// The compiled ruleset on the host, and the numbers of its interfaces. It remembers first
+/// fragments.
 #[derive(Debug)]
 pub struct Host {
     walk: Walk,
@@ -57,30 +59,33 @@ pub fn compare(chance: &mut Chance, actions: &[&'static str], frames: usize) -> 
     let draft = Draft::draw(chance, actions);
     let ruleset = load(&draft.toml()).map_err(|error| format!("{error}\n{}", draft.toml()))?;
     let host = Host::new(ruleset.as_ref())?;
-    let (model, aim) = (Model::new(ruleset.as_ref()), Aim::new(ruleset.as_ref()));
+    let (model, mut memory) = (Model::new(ruleset.as_ref()), Memory::default());
+    let arrivals = Aim::new(ruleset.as_ref()).arrivals(chance, frames);
     let mut reached = Reached::new();
-    for _ in 0..frames {
-        let (frame, interface) = (aim.frame(chance), chance.one(&INTERFACES));
-        let judged = model.judge(&frame, interface);
-        if judged != host.judge(&frame, interface) {
-            return Err(report(Case { draft, arrivals: vec![(frame, interface)] }));
+    for (number, (frame, interface)) in arrivals.iter().enumerate() {
+        let judged = model.judge_in_turn(frame, interface, &mut memory, Duration::ZERO);
+        if judged != host.judge(frame, interface) {
+            return Err(report(Case { draft, arrivals: arrivals[..=number].to_vec() }));
         }
         *reached.entry((judged.verdict, judged.reason)).or_default() += 1;
     }
     Ok(reached)
 }
 
-/// Both judgements of a case of one frame, if it can be judged at all.
-fn judgements(case: &Case) -> Option<(Judged, Judged)> {
-    let (frame, interface) = case.arrivals.first()?;
+/// The first two judgements in a case that differ.
+fn difference(case: &Case) -> Option<(Judged, Judged)> {
     let ruleset = load(&case.draft.toml()).ok()?;
     let host = Host::new(ruleset.as_ref()).ok()?;
-    Some((Model::new(ruleset.as_ref()).judge(frame, interface), host.judge(frame, interface)))
+    let (model, mut memory) = (Model::new(ruleset.as_ref()), Memory::default());
+    let mut judgements = case.arrivals.iter().map(|(frame, interface)| {
+        (model.judge_in_turn(frame, interface, &mut memory, Duration::ZERO), host.judge(frame, interface))
+    });
+    judgements.find(|(model, host)| model != host)
 }
 
 fn report(case: Case) -> String {
-    let case = case.shrink(|case| judgements(case).is_some_and(|(model, host)| model != host));
-    match judgements(&case) {
+    let case = case.shrink(|case| difference(case).is_some());
+    match difference(&case) {
         Some((model, host)) => format!("model: {model:?}\nhost:  {host:?}\n{}", case.describe()),
         None => format!("a difference that is gone\n{}", case.describe()),
     }

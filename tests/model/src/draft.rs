@@ -59,7 +59,7 @@ const OTHERS: [&str; 16] = [
     "\"gre\"",
     "\"esp\"",
     "\"ah\"",
-    "\"ipip\"",
+    "\"ipencap\"",
     "\"ipv6\"",
     "0",
     "6",
@@ -213,10 +213,14 @@ fn addresses(chance: &mut Chance) -> Vec<String> {
         .collect()
 }
 
-fn ports(chance: &mut Chance) -> Vec<String> {
+/// Names only where TCP and UDP are meant.
+fn ports(chance: &mut Chance, names: bool) -> Vec<String> {
     let count = 1 + chance.below(3);
     (0..count)
         .map(|_| {
+            if names && chance.once_in(8) {
+                return quoted(chance.one(&["domain", "http", "ntp"]));
+            }
             let port = if chance.once_in(6) { chance.word() } else { chance.one(&PORTS) };
             if chance.once_in(2) {
                 return port.to_string();
@@ -261,13 +265,14 @@ fn rule(chance: &mut Chance, number: usize, actions: &[&'static str]) -> DraftRu
     match chance.below(8) {
         0..4 => {
             let protocols = some(chance, &WITH_PORTS, 2);
+            let names = protocols.iter().all(|protocol| WITH_PORTS[..2].contains(&protocol.as_str()));
             let is_tcp = protocols.iter().all(|protocol| protocol == WITH_PORTS[0]);
             fields.push(("protocol", protocols));
             if !chance.once_in(4) {
-                fields.push(("port", ports(chance)));
+                fields.push(("port", ports(chance, names)));
             }
             if chance.once_in(3) {
-                fields.push(("from_port", ports(chance)));
+                fields.push(("from_port", ports(chance, names)));
             }
             if is_tcp && chance.once_in(2) {
                 fields.push(("tcp_flags", vec![tcp_flags(chance)]));

@@ -8,8 +8,16 @@ use foobar_agent::firewall::ruleset::{Rule, Ruleset};
 use foobar_tests::chance::Chance;
 use foobar_tests::chance::frames::{self, Pools};
 
+use crate::draft::INTERFACES;
+
 /// Borders taken from one list of addresses; sets may have many more.
 const MOST_BORDERS: usize = 64;
+
+/// How many frames lie between one and a later fragment of it at most.
+const LOOK_BACK: usize = 10;
+
+/// A frame, and the interface on which it arrives.
+pub type Arrival = (Vec<u8>, &'static str);
 
 /// Draws frames for one ruleset.
 #[derive(Clone, Debug)]
@@ -27,8 +35,24 @@ impl Aim {
         Self { usual: Pools::usual(), rules: rules.iter().map(pools).collect() }
     }
 
-    /// A frame; three of four are meant for one of the rules.
-    pub fn frame(&self, chance: &mut Chance) -> Vec<u8> {
+    /// Frames in turn, each with where it arrives. Three of four are meant for one of the rules, and some
+    /// are later fragments of an earlier one.
+    pub fn arrivals(&self, chance: &mut Chance, count: usize) -> Vec<Arrival> {
+        let mut arrivals: Vec<Arrival> = Vec::with_capacity(count);
+        while arrivals.len() < count {
+            let earlier = arrivals.len().saturating_sub(1 + chance.below(LOOK_BACK));
+            let later = match arrivals.get(earlier) {
+                Some((frame, interface)) if chance.once_in(4) => {
+                    frames::later_part(chance, frame).map(|later| (later, *interface))
+                }
+                _ => None,
+            };
+            arrivals.push(later.unwrap_or_else(|| (self.frame(chance), chance.one(&INTERFACES))));
+        }
+        arrivals
+    }
+
+    fn frame(&self, chance: &mut Chance) -> Vec<u8> {
         if self.rules.is_empty() || chance.once_in(4) {
             return frames::frame(chance, &self.usual);
         }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::draft::Draft;
+use crate::pools::Arrival;
 
 /// A ruleset and what arrives: frames, each with its interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct Case {
     /// The ruleset in words.
     pub draft: Draft,
     /// What arrives, in turn.
-    pub arrivals: Vec<(Vec<u8>, &'static str)>,
+    pub arrivals: Vec<Arrival>,
 }
 
 impl Case {

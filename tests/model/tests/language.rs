@@ -80,6 +80,11 @@ fn check_addresses(draft: &Draft, words: &DraftRule, rule: &Rule, addresses: &[I
     }
 }
 
+fn port(word: &str) -> u16 {
+    let named = [("domain", 53), ("http", 80), ("ntp", 123)];
+    named.iter().find(|(name, _)| *name == word).map_or_else(|| word.parse().unwrap(), |(_, port)| *port)
+}
+
 fn check_ports(words: &DraftRule, rule: &Rule) {
     for (key, ranges) in [("port", &rule.ports), ("from_port", &rule.from_ports)] {
         let list = self::words(words, key);
@@ -88,7 +93,7 @@ fn check_ports(words: &DraftRule, rule: &Rule) {
         let bounds: Vec<(u16, u16)> = list
             .iter()
             .map(|range| range.split_once('-').unwrap_or((range, range)))
-            .map(|(low, high)| (low.parse().unwrap(), high.parse().unwrap()))
+            .map(|(low, high)| (port(low), port(high)))
             .collect();
         let ends = bounds.iter().flat_map(|(low, high)| [*low, *high]);
         for port in ends.flat_map(|port| [port.wrapping_sub(1), port, port.wrapping_add(1)]) {
@@ -106,7 +111,7 @@ fn check_ports(words: &DraftRule, rule: &Rule) {
 fn protocol(word: &str) -> u8 {
     let named = [
         ("icmp", 1),
-        ("ipip", 4),
+        ("ipencap", 4),
         ("tcp", 6),
         ("udp", 17),
         ("dccp", 33),

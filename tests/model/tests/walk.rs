@@ -15,7 +15,7 @@ use foobar_tests::chance::Chance;
 const RULESETS: u64 = 1_000;
 const FRAMES: usize = 2_500;
 /// Reasons that need more than a frame and rules.
-const NEVER: [Reason; 5] = [Reason::Ban, Reason::Flow, Reason::Socket, Reason::Fragment, Reason::Unarmed];
+const NEVER: [Reason; 4] = [Reason::Ban, Reason::Flow, Reason::Socket, Reason::Unarmed];
 const ACTIONS: [&str; 3] = ["allow", "drop", "reject"];
 
 fn number(variable: &str) -> Option<u64> {

@@ -149,6 +149,26 @@ fn icmp(chance: &mut Chance, pools: &Pools, destination: IpAddr, payload: Vec<u8
     Transport::Icmp { kind, code, body }
 }
 
+/// The same frame as a later fragment, with the same identification: where it is a fragment, and, in IPv6,
+/// where the Fragment header is the first.
+pub fn later_part(chance: &mut Chance, frame: &[u8]) -> Option<Vec<u8>> {
+    let is_tag = |at: usize| matches!(frame.get(at..at + 2), Some([0x81 | 0x91, 0] | [0x88, 0xa8]));
+    let mut at = 12;
+    while is_tag(at) {
+        at += 4;
+    }
+    let units = 1 + u16::from(chance.byte() % 200);
+    let more = chance.once_in(2);
+    let (field, value) = match frame.get(at..at + 2)? {
+        [0x08, 0] => (at + 8, units | u16::from(more) << 13),
+        [0x86, 0xdd] if frame.get(at + 8) == Some(&44) => (at + 44, units << 3 | u16::from(more)),
+        _ => return None,
+    };
+    let mut part = frame.to_vec();
+    part.get_mut(field..field + 2)?.copy_from_slice(&value.to_be_bytes());
+    Some(part)
+}
+
 /// Two thirds of the frames stay as they are.
 fn damaged(chance: &mut Chance, mut frame: Vec<u8>) -> Vec<u8> {
     match chance.below(18) {
