@@ -149,8 +149,8 @@ fn icmp(chance: &mut Chance, pools: &Pools, destination: IpAddr, payload: Vec<u8
     Transport::Icmp { kind, code, body }
 }
 
-/// The same frame as a later fragment, with the same identification: where it is a fragment, and, in IPv6,
-/// where the Fragment header is the first.
+/// The same frame as a later fragment, with the same identification, where it is a fragment. Of several
+/// Fragment headers, any one.
 pub fn later_part(chance: &mut Chance, frame: &[u8]) -> Option<Vec<u8>> {
     let is_tag = |at: usize| matches!(frame.get(at..at + 2), Some([0x81 | 0x91, 0] | [0x88, 0xa8]));
     let mut at = 12;
@@ -160,13 +160,36 @@ pub fn later_part(chance: &mut Chance, frame: &[u8]) -> Option<Vec<u8>> {
     let units = 1 + u16::from(chance.byte() % 200);
     let more = chance.once_in(2);
     let (field, value) = match frame.get(at..at + 2)? {
-        [0x08, 0] => (at + 8, units | u16::from(more) << 13),
-        [0x86, 0xdd] if frame.get(at + 8) == Some(&44) => (at + 44, units << 3 | u16::from(more)),
+        [0x08, 0] => (at + 8, units | (u16::from(more) << 13)),
+        [0x86, 0xdd] => {
+            let headers = fragment_headers(&frame[at + 2..]);
+            let header = headers.get(chance.below(headers.len().max(1)))?;
+            (at + 2 + header + 2, (units << 3) | u16::from(more))
+        }
         _ => return None,
     };
     let mut part = frame.to_vec();
     part.get_mut(field..field + 2)?.copy_from_slice(&value.to_be_bytes());
     Some(part)
+}
+
+/// Where Fragment headers begin in an IPv6 packet, as far as its chain goes.
+fn fragment_headers(packet: &[u8]) -> Vec<usize> {
+    let (mut found, mut at) = (Vec::new(), 40);
+    let mut number = packet.get(6).copied();
+    while let (Some(now), Some([next, units])) = (number, packet.get(at..at + 2)) {
+        let octets = match now {
+            44 => 8,
+            51 => (usize::from(*units) + 2) * 4,
+            0 | 43 | 60 | 135 | 139 | 140 => (usize::from(*units) + 1) * 8,
+            _ => break,
+        };
+        if now == 44 {
+            found.push(at);
+        }
+        (number, at) = (Some(*next), at + octets);
+    }
+    found
 }
 
 /// Two thirds of the frames stay as they are.
@@ -194,6 +217,26 @@ fn damaged(chance: &mut Chance, mut frame: Vec<u8>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_later_part_keeps_all_but_its_place() {
+        let ends = ["2001:db8::7", "2001:db8::1"].map(|text| text.parse().unwrap());
+        let [source, destination] = ends;
+        let first = Fragment { identification: 0x1234, offset_bytes: 0, more: true };
+        let packet =
+            Packet::new(source, destination, Transport::syn(1, 2)).extension(60, &[0; 14]).fragment(first);
+        let whole = Frame::new(Mac::default(), Mac::default()).vlan(3).packet(&packet);
+        let later = later_part(&mut Chance::new(1), &whole).unwrap();
+        let changed: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] != later[*at]).collect();
+        let offset = 18 + 40 + 16 + 2;
+        assert!(
+            changed.iter().all(|at| [offset, offset + 1].contains(at)) && !changed.is_empty(),
+            "{changed:?}"
+        );
+        assert!(u16::from_be_bytes([later[offset], later[offset + 1]]) >> 3 > 0);
+        let foreign = Frame::new(Mac::default(), Mac::default()).raw(0x0806, &[0; 28]);
+        assert_eq!(later_part(&mut Chance::new(1), &foreign), None);
+    }
 
     #[test]
     fn a_seed_draws_the_same_frames_again_and_they_are_of_many_kinds() {
