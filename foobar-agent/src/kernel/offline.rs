@@ -19,7 +19,7 @@ const TEST_RUN_IFINDEX: u32 = 1;
 
 /// One generation, loaded for test runs.
 pub struct Bed {
-    instance: Instance,
+    pub(super) instance: Instance,
     interfaces: Array<aya::maps::MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     rules: CounterMap,
@@ -178,7 +178,7 @@ impl RootBed {
     }
 }
 
-fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
+pub(super) fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
     let result = program.test_run(options).map_err(KernelError::bpf("the kernel does not run the frame"))?;
     Ok(Ran { action: result.return_value, duration: result.duration })

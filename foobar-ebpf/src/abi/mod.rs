@@ -5,6 +5,7 @@
 //! adopted by an agent.
 
 pub mod image;
+pub mod traffic;
 
 use core::mem::size_of;
 

@@ -101,7 +101,7 @@ impl fmt::Display for Network {
 }
 
 /// A public address by chance: outside loopback, private, test and multicast blocks. 198.18.0.0/15 and
-/// 2001:db8::/32 are left to packets that no rule shall name.
+/// `2001:db8::/32` are left to packets that no rule shall name.
 pub(super) fn public(chance: &mut Chance, ipv6: bool) -> IpAddr {
     if ipv6 {
         // 2400::/6 within 2000::/3, in which addresses are given out.

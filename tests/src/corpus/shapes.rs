@@ -58,7 +58,7 @@ fn sources(families: Families, size: usize, chance: &mut Chance) -> Vec<Rule> {
 /// brings every port once, and neighbours far apart.
 fn port(place: usize) -> Rule {
     let port = u16::try_from((place / 2 * 40_503 + 22) % 65_536).unwrap_or(0);
-    let protocol = if place % 2 == 0 { TCP } else { UDP };
+    let protocol = if place.is_multiple_of(2) { TCP } else { UDP };
     Rule { protocol: Some(protocol), ports: Some((port, port)), ..ANY }
 }
 

@@ -12,6 +12,9 @@ use crate::tally::Tally;
 use crate::toolchain::{self, Toolchain};
 use crate::{build_ebpf, process, workspace};
 
+/// What of `foobar-ebpf` is compiled for the BPF machine.
+const BPF_PROGRAMS: [&str; 2] = [build_ebpf::DATAPATH, build_ebpf::TRAFFIC];
+
 const CARGO_DENY: &str = "0.20.2";
 
 /// What a check is called, and how it is made. A check prints what it finds.
@@ -56,17 +59,23 @@ fn clippy_bpf() -> Result<()> {
     };
     // What `cargo clippy` does itself, which here would take the host's clippy: the driver stands in
     // for the compiler of our own packages and finds its arguments, so separated, in this variable.
-    let mut command = build_ebpf::cargo(&toolchain, "check")?;
-    let command = command
-        .env("RUSTC_WORKSPACE_WRAPPER", driver)
-        .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__")
-        .env("CLIPPY_CONF_DIR", workspace::root());
-    process::run(command)
+    for program in BPF_PROGRAMS {
+        let mut command = build_ebpf::cargo(&toolchain, "check", program)?;
+        let command = command
+            .env("RUSTC_WORKSPACE_WRAPPER", &driver)
+            .env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__")
+            .env("CLIPPY_CONF_DIR", workspace::root());
+        process::run(command)?;
+    }
+    Ok(())
 }
 
 fn compile_bpf(toolchain: &Toolchain) -> Result<()> {
-    let mut command = build_ebpf::cargo(toolchain, "rustc")?;
-    process::run(command.args(["--", "-Dwarnings"]))
+    for program in BPF_PROGRAMS {
+        let mut command = build_ebpf::cargo(toolchain, "rustc", program)?;
+        process::run(command.args(["--", "-Dwarnings"]))?;
+    }
+    Ok(())
 }
 
 /// cargo-deny on all but the list of known vulnerabilities, which it takes from a git host.
