@@ -1,12 +1,15 @@
 //! The datapath of foobar, in the part that kernel and host share.
 //!
-//! `packet` reads a frame into a [`packet::Packet`], `policy` judges it by a ruleset image,
-//! `abi` is what crosses between kernel and agent, `verdict` the words for what was decided.
+//! `packet` reads a frame into a [`packet::Packet`], `policy` judges it, by rules through `key` and
+//! `classifier`, which walks a ruleset's image; `abi` is what crosses between kernel and agent,
+//! `verdict` the words for what was decided.
 //! None of it knows a map or a helper: the same code is compiled for the kernel (`main.rs`)
 //! and for tests, `explain` and fuzzing on the host.
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod classifier;
+pub mod key;
 pub mod packet;
 pub mod policy;
 pub mod service;

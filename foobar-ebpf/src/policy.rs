@@ -1,19 +1,12 @@
 //! The judgement of a packet: essentials, rules, policy. Pure: knows neither bytes nor maps,
-//! reads the ruleset through [`Image`], so that the kernel, `explain` and the tests of the
+//! asks the rules through [`classifier`], so that the kernel, `explain` and the tests of the
 //! host run the same walk.
 
-use crate::abi::image::{ANY, Entry, Leaf, needs};
 use crate::abi::setting;
-use crate::packet::{Packet, Parsed, Status, Transport, TransportKind};
+use crate::classifier::{self, Image};
+use crate::key::Key;
+use crate::packet::{Packet, Parsed, Status, TransportKind};
 use crate::verdict::{Reason, Verdict};
-
-/// A ruleset as the judgement reads it.
-pub trait Image {
-    /// The leaf of the first entry for which [`matches`] holds.
-    fn first_match(&self, packet: &Packet, interface: u32) -> Option<Leaf>;
-    /// What happens when no entry matches; `None` where there is no image at all.
-    fn policy(&self) -> Option<Leaf>;
-}
 
 /// What was decided about a packet, why, and by which rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +41,16 @@ impl Judgement {
 const ICMPV6: u8 = 58;
 const UDP: u8 = 17;
 
-/// Judges one frame that arrived on a logical interface; `flags` are those of [`setting`].
+/// Judges one frame that arrived on a logical interface; `flags` are those of [`setting`]. `key` is
+/// memory for the classifier, which in the kernel must lie in a map: it is read at computed indices.
 #[inline(always)]
-pub fn judge<I: Image>(parsed: &Parsed, interface: u32, flags: u32, image: &I) -> Judgement {
+pub fn judge<I: Image>(
+    parsed: &Parsed,
+    interface: u32,
+    flags: u32,
+    image: Option<&I>,
+    key: &mut Key,
+) -> Judgement {
     let judging = flags & setting::JUDGE != 0;
     match parsed.status {
         Status::Foreign => Judgement::without_rule(Verdict::Allow, Reason::Foreign),
@@ -63,7 +63,7 @@ pub fn judge<I: Image>(parsed: &Parsed, interface: u32, flags: u32, image: &I) -
         Status::Packet if is_essential(&parsed.packet, flags) => {
             Judgement::without_rule(Verdict::Allow, Reason::Essential)
         }
-        Status::Packet => by_rules(&parsed.packet, interface, image),
+        Status::Packet => by_rules(&parsed.packet, interface, image, key),
     }
 }
 
@@ -99,60 +99,15 @@ fn is_essential(packet: &Packet, flags: u32) -> bool {
 }
 
 #[inline(always)]
-fn by_rules<I: Image>(packet: &Packet, interface: u32, image: &I) -> Judgement {
-    if let Some(leaf) = image.first_match(packet, interface) {
-        return reached(&leaf, Reason::Rule);
-    }
-    match image.policy() {
-        Some(leaf) => reached(&leaf, Reason::Policy),
+fn by_rules<I: Image>(packet: &Packet, interface: u32, image: Option<&I>, key: &mut Key) -> Judgement {
+    key.set(packet, interface);
+    match image.and_then(|image| classifier::classify(image, key, packet.is_ipv4())) {
+        Some(end) => Judgement {
+            verdict: end.verdict(),
+            reason: if end.is_policy() { Reason::Policy } else { Reason::Rule },
+            slot: end.index(),
+        },
         // An image that cannot be read must not open the host.
         None => Judgement::without_rule(Verdict::Drop, Reason::Policy),
     }
-}
-
-#[inline(always)]
-fn reached(leaf: &Leaf, reason: Reason) -> Judgement {
-    let verdict = match leaf.verdict {
-        allow if allow == Verdict::Allow as u32 => Verdict::Allow,
-        reject if reject == Verdict::Reject as u32 => Verdict::Reject,
-        _ => Verdict::Drop,
-    };
-    Judgement { verdict, reason, slot: leaf.rule }
-}
-
-/// Whether all that the entry asks for holds.
-#[inline(always)]
-pub fn matches(entry: &Entry, packet: &Packet, interface: u32) -> bool {
-    (entry.protocol == ANY || entry.protocol == u16::from(packet.protocol))
-        && matches_transport(entry, &packet.transport)
-        && entry.matches_source(packet.source)
-        && entry.matches_destination(packet.destination)
-        && entry.interfaces & 1u64.unbounded_shl(interface) != 0
-}
-
-#[inline(always)]
-fn matches_transport(entry: &Entry, transport: &Transport) -> bool {
-    match transport.kind {
-        TransportKind::Opaque => entry.needs == 0,
-        TransportKind::Ports => entry.needs & !needs::PORTS == 0 && matches_ports(entry, transport),
-        TransportKind::Tcp => {
-            entry.needs & needs::ICMP == 0
-                && transport.tcp_flags & entry.tcp_flags_of == entry.tcp_flags_set
-                && matches_ports(entry, transport)
-        }
-        TransportKind::Icmp => {
-            entry.needs & !needs::ICMP == 0
-                && (entry.icmp_kind == ANY || entry.icmp_kind == u16::from(transport.icmp_kind))
-                && (entry.icmp_code == ANY || entry.icmp_code == u16::from(transport.icmp_code))
-        }
-    }
-}
-
-/// Entries that do not ask for ports hold the full ranges, so that no flag is tested here.
-#[inline(always)]
-fn matches_ports(entry: &Entry, transport: &Transport) -> bool {
-    entry.port_first <= transport.destination_port
-        && transport.destination_port <= entry.port_last
-        && entry.from_port_first <= transport.source_port
-        && transport.source_port <= entry.from_port_last
 }

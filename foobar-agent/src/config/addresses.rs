@@ -110,6 +110,10 @@ impl Members {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.prefixes.is_empty() && self.around_ipv4.is_empty()
+    }
+
     pub(super) fn into_set(self) -> AddressSet {
         let set: AddressSet = self.prefixes.into_iter().collect();
         if self.around_ipv4.is_empty() {

@@ -24,7 +24,7 @@ pub(super) fn read(root: &mut Table<'_>) -> Firewall {
     if let Some(mode) = table.optional("mode").and_then(mode) {
         judges_nothing.mode = mode;
     }
-    let default_value = table.required("default", "default = \"drop\", or \"allow\"");
+    let default_value = table.required("default", "default = \"drop\", \"allow\" or \"reject\"");
     let default = default_value.and_then(read_verdict);
     let essentials = table.optional("essentials").map_or(Essentials::ALL, essentials);
     let sets = table.table("sets", "[firewall.sets]").map(Sets::read).unwrap_or_default();
@@ -37,7 +37,7 @@ pub(super) fn read(root: &mut Table<'_>) -> Firewall {
     if !report.has_errors() {
         sets.check_use(report);
         lint::check_rules(&rules, &judges_nothing.interfaces, report);
-        if default == Verdict::Drop {
+        if default != Verdict::Allow {
             lint::check_default_drop(default_value, essentials, &rules);
         }
     }

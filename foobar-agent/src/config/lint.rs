@@ -51,11 +51,12 @@ pub(super) fn check_rules(rules: &[PlacedRule], attached: &Interfaces, report: &
 
 fn never_matches(rule: &Rule, attached: &Interfaces) -> Option<(String, &'static str)> {
     for (key, set) in [("from", &rule.from), ("to", &rule.to)] {
-        if set.as_ref().is_some_and(AddressSet::is_empty) {
+        if set.as_ref().is_some_and(|set| set.is_empty()) {
             return Some((format!("no address is left in `{key}`"), "remove the rule, or fill the list"));
         }
     }
-    let allows = |is: fn(&AddressSet) -> bool| [&rule.from, &rule.to].into_iter().flatten().all(is);
+    let allows =
+        |is: fn(&AddressSet) -> bool| [&rule.from, &rule.to].into_iter().flatten().all(|set| is(set));
     let icmp =
         |protocol| rule.icmp_types.as_ref().is_none_or(|types| types.iter().any(|t| t.protocol == protocol));
     let (ipv4, ipv6) = (allows(AddressSet::has_ipv4), allows(AddressSet::has_ipv6));

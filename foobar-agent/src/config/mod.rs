@@ -15,6 +15,7 @@ mod firewall;
 mod host;
 mod icmp;
 mod lint;
+mod lists;
 pub mod model;
 mod monitor;
 mod names;
@@ -116,6 +117,6 @@ fn read(source: &Source) -> Result<Loaded, Diagnostics> {
 fn check_limits(config: &Config, source: &Source, report: &Report<'_>) {
     let mut numbers = InterfaceNumbers::default();
     if let Err(error) = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers) {
-        report.error(&source.line_span(error.line().unwrap_or(1)), error.to_string(), error.hint());
+        report.error(&source.line_span(1), error.to_string(), error.hint());
     }
 }

@@ -2,14 +2,13 @@
 
 use foobar_ebpf::verdict::Verdict;
 
-use super::addresses::{Members, read_prefix};
 use super::icmp;
+use super::lists::Lists;
 use super::names::{Names, read_interface};
 use super::protocols::{read_ports, read_protocols, read_tcp_flags};
 use super::reader::{Table, Value};
 use super::sets::Sets;
 use super::source::Span;
-use crate::firewall::address::{AddressSet, Prefix};
 use crate::firewall::ruleset::Rule;
 
 /// A rule and where its table begins.
@@ -18,17 +17,18 @@ pub(super) type PlacedRule = (Rule, Span);
 /// The rules in file order.
 pub(super) fn read<'a>(firewall: &mut Table<'a>, sets: &Sets<'a>) -> Vec<PlacedRule> {
     let mut names = Names::new("rule");
+    let mut lists = Lists::new(sets);
     let tables = firewall.tables("rules", "[[firewall.rules]]");
-    tables.into_iter().filter_map(|table| rule(table, &mut names, sets)).collect()
+    tables.into_iter().filter_map(|table| rule(table, &mut names, &mut lists)).collect()
 }
 
-fn rule<'a>(mut table: Table<'a>, names: &mut Names, sets: &Sets<'a>) -> Option<PlacedRule> {
+fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) -> Option<PlacedRule> {
     let span = table.span().clone();
     let line = table.report().source().line_of(span.start);
     let name = table.required("name", "name = \"ssh\"").and_then(|value| names.take(value));
     let action = table.required("action", "action = \"allow\"").and_then(read_verdict);
-    let from = table.optional("from").map(|value| addresses(value, sets));
-    let to = table.optional("to").map(|value| addresses(value, sets));
+    let from = table.optional("from").map(|value| lists.read(value));
+    let to = table.optional("to").map(|value| lists.read(value));
     let protocols = read_protocols(table.optional("protocol"));
     let of = protocols.as_deref();
     let ports = read_ports("port", table.optional("port"), of);
@@ -65,53 +65,5 @@ fn rule<'a>(mut table: Table<'a>, names: &mut Names, sets: &Sets<'a>) -> Option<
 
 /// `action` and `default`.
 pub(super) fn read_verdict(value: Value<'_>) -> Option<Verdict> {
-    if value.as_str() == Some(Verdict::Reject.as_str()) {
-        value.error("`reject` comes in a later version, this one sends no answers", "use \"drop\"");
-        return None;
-    }
-    value.word(&[("allow", Verdict::Allow), ("drop", Verdict::Drop)])
-}
-
-/// The addresses that a list lets through: in a positive entry, or there is none, and in no negative one.
-fn addresses<'a>(value: Value<'a>, sets: &Sets<'a>) -> AddressSet {
-    let (mut positive, mut negative) = (Union::default(), Union::default());
-    let mut any_positive = false;
-    for entry in value.one_or_list() {
-        let Some(text) = entry.string() else { continue };
-        let negated = text.strip_prefix('!');
-        any_positive |= negated.is_none();
-        let union = if negated.is_some() { &mut negative } else { &mut positive };
-        let text = negated.unwrap_or(text);
-        match text.strip_prefix('@') {
-            Some(name) => union.add_set(sets.members(name, entry)),
-            None => union.add_prefix(read_prefix(entry, text)),
-        }
-    }
-    let included = if any_positive { positive.into_set() } else { AddressSet::all() };
-    included.difference(&negative.into_set())
-}
-
-/// Prefixes and sets on their way to one set.
-#[derive(Default)]
-struct Union {
-    prefixes: Members,
-    sets: AddressSet,
-}
-
-impl Union {
-    fn add_set(&mut self, set: Option<&AddressSet>) {
-        if let Some(set) = set {
-            self.sets = self.sets.union(set);
-        }
-    }
-
-    fn add_prefix(&mut self, prefix: Option<Prefix>) {
-        if let Some(prefix) = prefix {
-            self.prefixes.push(prefix);
-        }
-    }
-
-    fn into_set(self) -> AddressSet {
-        self.sets.union(&self.prefixes.into_set())
-    }
+    value.word(&[("allow", Verdict::Allow), ("drop", Verdict::Drop), ("reject", Verdict::Reject)])
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::addresses::{Members, read_prefix};
 use super::host::path;
@@ -22,7 +23,7 @@ pub(super) struct Sets<'a> {
 struct Set<'a> {
     /// Of its name.
     span: Span,
-    members: AddressSet,
+    members: Arc<AddressSet>,
     /// The sets that it is made of, each where it is named.
     parts: Vec<(&'a str, Value<'a>)>,
 }
@@ -36,7 +37,7 @@ impl<'a> Sets<'a> {
         for (name, span, value) in table.into_entries() {
             names.take_text(name, &span, value);
             let (members, parts) = definition(value);
-            sets.by_name.insert(name, Set { span, members, parts });
+            sets.by_name.insert(name, Set { span, members: Arc::new(members), parts });
         }
         sets.check_parts();
         sets.unite(report);
@@ -44,7 +45,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The members of a set that a rule names.
-    pub(super) fn members(&self, name: &'a str, value: Value<'a>) -> Option<&AddressSet> {
+    pub(super) fn members(&self, name: &'a str, value: Value<'a>) -> Option<&Arc<AddressSet>> {
         let Some(set) = self.by_name.get(name) else {
             self.report_unknown(name, value);
             return None;
@@ -118,7 +119,7 @@ impl<'a> Sets<'a> {
             let Some(members) = self.by_name.get(name).map(|set| set.members.clone()) else { continue };
             for user in users.get(name).into_iter().flatten() {
                 if let Some(set) = self.by_name.get_mut(user) {
-                    set.members = set.members.union(&members);
+                    set.members = Arc::new(set.members.union(&members));
                 }
                 if let Some(parts) = waiting.get_mut(user) {
                     *parts -= 1;

@@ -140,6 +140,11 @@ impl AddressSet {
         Self::from_ranges(ranges)
     }
 
+    /// The members of any of them.
+    pub fn union_of<'s>(sets: impl Iterator<Item = &'s Self>) -> Self {
+        Self::from_ranges(sets.flat_map(|set| &set.ranges).copied().collect())
+    }
+
     /// The members of `self` that are not in `other`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {

@@ -1,6 +1,7 @@
 //! What a ruleset is compiled to, and what the kernel judges by. Plain data.
 
 use foobar_ebpf::abi::ServicePort;
+use foobar_ebpf::abi::image::Unit;
 
 /// A compiled ruleset, and the services beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,7 +9,9 @@ pub struct Generation {
     /// Sum of `foobar_ebpf::abi::setting` flags.
     pub flags: u32,
     /// The image, see `foobar_ebpf::abi::image`; empty where nothing is judged.
-    pub image: Vec<u8>,
+    pub image: Vec<Unit>,
+    /// Diagrams of the image.
+    pub diagrams: u32,
     /// Rule names by slot; the last one is the policy.
     pub rules: Vec<String>,
     /// Services by slot.
@@ -16,6 +19,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// The image as it lies in the kernel.
+    pub fn image_bytes(&self) -> &[u8] {
+        Unit::bytes(&self.image)
+    }
+
     /// Names of the services by slot.
     pub fn service_names(&self) -> Vec<String> {
         self.services.iter().map(|(name, _)| name.clone()).collect()

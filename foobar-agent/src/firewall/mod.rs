@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod compile;
+pub mod diagram;
 pub mod generation;
 pub mod numbers;
 pub mod ruleset;

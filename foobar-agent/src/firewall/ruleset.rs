@@ -3,6 +3,7 @@
 //! nor the kernel.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use foobar_ebpf::verdict::Verdict;
 
@@ -51,10 +52,11 @@ pub struct Rule {
     pub line: u32,
     /// The verdict.
     pub action: Verdict,
-    /// Source addresses, negations and sets already resolved.
-    pub from: Option<AddressSet>,
+    /// Source addresses, negations and sets already resolved. Rules that name the same set, or the
+    /// same list, share it.
+    pub from: Option<Arc<AddressSet>>,
     /// Destination addresses.
-    pub to: Option<AddressSet>,
+    pub to: Option<Arc<AddressSet>>,
     /// Protocol numbers of the IP header or the last extension header.
     pub protocols: Option<Vec<u8>>,
     /// Destination ports.

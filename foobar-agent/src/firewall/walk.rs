@@ -1,8 +1,10 @@
-//! The kernel's walk on the host: an image read from its bytes, judged by the same code.
+//! The kernel's walk on the host: an image read from its units, judged by the same code.
 
-use foobar_ebpf::abi::image::{Entry, Header, Leaf};
-use foobar_ebpf::packet::{self, Packet, Scratch};
-use foobar_ebpf::policy::{self, Image, Judgement};
+use foobar_ebpf::abi::image::{Edge, Header, Roots, Test, Unit};
+use foobar_ebpf::classifier::Image;
+use foobar_ebpf::key::Key;
+use foobar_ebpf::packet::{self, Scratch};
+use foobar_ebpf::policy::{self, Judgement};
 
 use crate::firewall::generation::Generation;
 
@@ -10,36 +12,42 @@ use crate::firewall::generation::Generation;
 #[derive(Clone, Debug)]
 pub struct Walk {
     flags: u32,
-    header: Option<Header>,
-    entries: Vec<Entry>,
+    units: Vec<Unit>,
 }
 
 impl Walk {
-    /// Reads the image.
+    /// Takes up the image.
     pub fn new(generation: &Generation) -> Self {
-        let (header, rest) = match generation.image.split_first_chunk() {
-            Some((header, rest)) => (Some(Header::from_bytes(*header)), rest),
-            None => (None, Default::default()),
-        };
-        let (entries, _) = rest.as_chunks();
-        let entries = entries.iter().map(|bytes| Entry::from_bytes(*bytes)).collect();
-        Self { flags: generation.flags, header, entries }
+        Self { flags: generation.flags, units: generation.image.clone() }
     }
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
-        let mut scratch = Scratch::EMPTY;
-        policy::judge(packet::parse(frame, &mut scratch), interface, self.flags, self)
+        let (mut scratch, mut key) = (Scratch::EMPTY, Key::EMPTY);
+        let parsed = packet::parse(frame, &mut scratch);
+        policy::judge(parsed, interface, self.flags, Some(self), &mut key)
+    }
+
+    fn header(&self) -> Option<&Header> {
+        self.units.first_chunk().map(Unit::as_header)
     }
 }
 
 impl Image for Walk {
-    fn first_match(&self, packet: &Packet, interface: u32) -> Option<Leaf> {
-        let entry = self.entries.iter().find(|entry| policy::matches(entry, packet, interface))?;
-        Some(entry.leaf)
+    fn diagrams(&self) -> u32 {
+        self.header().map_or(0, |header| header.diagrams)
     }
 
-    fn policy(&self) -> Option<Leaf> {
-        self.header.as_ref().map(|header| header.policy)
+    fn roots(&self, diagram: u32) -> Option<Roots> {
+        self.header()?.roots.get(diagram as usize).copied()
+    }
+
+    fn test(&self, unit: u32) -> Option<&Test> {
+        self.units.get(unit as usize).map(Unit::as_test)
+    }
+
+    fn child(&self, unit: u32, nibble: u32) -> Option<Edge> {
+        let child = nibble as usize;
+        self.units.get(unit as usize + child / 8).map(|half| half.0[child % 8])
     }
 }

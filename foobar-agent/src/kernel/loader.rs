@@ -36,6 +36,7 @@ pub(super) struct Instance {
 struct Constants {
     flags: u32,
     image_bytes: u32,
+    diagrams: u32,
     service_count: u32,
     services: [u32; SERVICES_MAX],
 }
@@ -48,7 +49,8 @@ impl Constants {
         }
         Self {
             flags: generation.flags,
-            image_bytes: clamp_u32(generation.image.len()),
+            image_bytes: clamp_u32(generation.image_bytes().len()),
+            diagrams: generation.diagrams,
             service_count: clamp_u32(generation.services.len()),
             services,
         }
@@ -73,10 +75,11 @@ impl Instance {
         let mut object = OBJECT.to_vec();
         let constants = generation.map(Constants::of);
         if let (Some(generation), Some(constants)) = (generation, &constants) {
-            let image_bytes = generation.image.len().max(size_of::<image::Header>());
+            let image_bytes = generation.image_bytes().len().max(size_of::<image::Header>());
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
             loader.override_global(constant::FLAGS, &constants.flags, true);
             loader.override_global(constant::IMAGE_BYTES, &constants.image_bytes, true);
+            loader.override_global(constant::DIAGRAMS, &constants.diagrams, true);
             loader.override_global(constant::SERVICE_COUNT, &constants.service_count, true);
             loader.override_global(constant::SERVICES, &constants.services, true);
             loader.map_max_entries(map::RULES, clamp_u32(generation.rules.len()).max(1));
@@ -86,7 +89,7 @@ impl Instance {
             let image = ebpf.map(map::IMAGE).ok_or(KernelError::Missing(map::IMAGE))?;
             let Map::Array(image) = image else { return Err(KernelError::Missing(map::IMAGE)) };
             let size = image.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size();
-            sys::write_only_value(image.fd().as_fd(), &generation.image, size as usize)?;
+            sys::write_only_value(image.fd().as_fd(), generation.image_bytes(), size as usize)?;
         }
         Ok(Self { ebpf })
     }

@@ -1,181 +1,214 @@
-//! The image of a generation: one immutable value that holds a whole ruleset.
+//! The image of a generation: one immutable value that holds a whole ruleset as decision
+//! diagrams, made of units of 32 bytes.
 //!
 //! ```text
-//! ┌────────────┬─────────┬─────────┬───┐
-//! │ Header     │ Entry 0 │ Entry 1 │ … │
-//! └────────────┴─────────┴─────────┴───┘
+//! ┌─────────────────┬──────┬──────────────┬──────┬───┐
+//! │ Header (4 units)│ Test │ Table (2)    │ Test │ … │
+//! └─────────────────┴──────┴──────────────┴──────┴───┘
 //! ```
 //!
-//! A rule is one or more entries, in the order of judgement; the first entry that matches
-//! gives the leaf.
+//! An [`Edge`] leads to a node or is an end. A [`Test`] compares any bits of one word of the
+//! packet's [`crate::key::Key`]; a table has a child for each value of one nibble of it. Edges
+//! lead only to nodes that look at less significant bits, so that every walk ends.
 
-use core::mem::size_of;
+use core::mem::{align_of, size_of};
 
-use crate::packet::Address;
+use crate::key;
+use crate::verdict::Verdict;
 
 /// First word of every image: "fooB" in memory order on a little-endian machine.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"fooB");
 
-/// Entries that one image can hold: the walk is linear, and the verifier follows all of it.
-pub const ENTRIES_MAX: u32 = 1024;
+/// Bytes of a unit, by which nodes are numbered.
+pub const UNIT_BYTES: usize = 32;
+/// Children of a table, which takes two units.
+pub const TABLE_CHILDREN: u32 = 16;
+/// Units of the header.
+pub const HEADER_UNITS: usize = size_of::<Header>() / UNIT_BYTES;
+/// Units that an edge can number: an image has 512 MiB at most.
+pub const UNITS_MAX: usize = 1 << NODE_BITS;
+/// Diagrams that one image can hold side by side.
+pub const DIAGRAMS_MAX: usize = 8;
+/// Rule slots that an edge can number, the policy's included.
+pub const RULE_SLOTS_MAX: usize = 1 << NODE_BITS;
+
+const NODE_BITS: u32 = 24;
+const NODE_MASK: u32 = (1 << NODE_BITS) - 1;
+
+/// Where a walk goes on, or its end.
+///
+/// | bits 31–24 | bits 23–0 | |
+/// |---|---|---|
+/// | `0www ssss` | unit | a table by the nibble of word `www` that lies `4 × ssss` bits up |
+/// | `1000 0www` | unit | a test of word `www` |
+/// | `1100 00vv` | slot | a rule's verdict `vv` |
+/// | `1101 00vv` | slot | no rule matched: the policy's verdict `vv` |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Edge(u32);
+
+/// The operation of an [`Edge`], in its highest bits.
+mod op {
+    pub(super) const TEST: u32 = 0x80 << super::NODE_BITS;
+    pub(super) const RULE: u32 = 0xc0 << super::NODE_BITS;
+    pub(super) const POLICY: u32 = 0xd0 << super::NODE_BITS;
+    pub(super) const POLICY_BIT: u32 = 0x10 << super::NODE_BITS;
+}
+
+impl Edge {
+    /// Leads to the header: no edge of a node or an end is this.
+    pub const NONE: Self = Self(0);
+
+    /// To a table of the nibble that lies `shift` bits up in a word.
+    pub const fn table(word: u32, shift: u32, unit: u32) -> Self {
+        Self((word << 4 | shift / 4) << NODE_BITS | unit)
+    }
+
+    /// To a test of a word.
+    pub const fn test(word: u32, unit: u32) -> Self {
+        Self(op::TEST | word << NODE_BITS | unit)
+    }
+
+    /// The end at a rule.
+    pub const fn rule(verdict: Verdict, slot: u32) -> Self {
+        Self(op::RULE | (verdict as u32) << NODE_BITS | slot)
+    }
+
+    /// The end without a rule.
+    pub const fn policy(verdict: Verdict, slot: u32) -> Self {
+        Self(op::POLICY | (verdict as u32) << NODE_BITS | slot)
+    }
+
+    /// Whether the walk ends here.
+    #[inline(always)]
+    pub const fn is_end(self) -> bool {
+        self.0 >= op::RULE
+    }
+
+    /// Whether a test follows; otherwise, a table.
+    #[inline(always)]
+    pub const fn is_test(self) -> bool {
+        self.0 & op::TEST != 0
+    }
+
+    /// The unit of the node that follows, or the slot of an end. The policy has the last slot, so
+    /// that of several ends the one with the least slot decides.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 & NODE_MASK
+    }
+
+    /// The word that the test which follows looks at.
+    #[inline(always)]
+    pub const fn test_word(self) -> usize {
+        (self.0 >> NODE_BITS) as usize % key::WORDS
+    }
+
+    /// The word that the table which follows looks at, and how many bits up its nibble lies.
+    #[inline(always)]
+    pub const fn table_nibble(self) -> (usize, u32) {
+        ((self.0 >> (NODE_BITS + 4)) as usize % key::WORDS, (self.0 >> NODE_BITS & 0xf) * 4)
+    }
+
+    /// What an end decides.
+    #[inline(always)]
+    pub const fn verdict(self) -> Verdict {
+        const ALLOW: u32 = Verdict::Allow as u32;
+        const REJECT: u32 = Verdict::Reject as u32;
+        match self.0 >> NODE_BITS & 3 {
+            ALLOW => Verdict::Allow,
+            REJECT => Verdict::Reject,
+            _ => Verdict::Drop,
+        }
+    }
+
+    /// Whether an end is the policy's.
+    #[inline(always)]
+    pub const fn is_policy(self) -> bool {
+        self.0 & op::POLICY_BIT != 0
+    }
+}
+
+/// One diagram's starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Roots {
+    /// For IPv4 packets.
+    pub ipv4: Edge,
+    /// For IPv6 packets.
+    pub ipv6: Edge,
+}
 
 /// The image's first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(32))]
 pub struct Header {
     /// [`MAGIC`].
     pub magic: u32,
     /// [`super::DATAPATH_VERSION`].
     pub version: u32,
-    /// Entries that follow.
-    pub entries: u32,
+    /// How many of `roots` are in use; a load-time constant of the program too.
+    pub diagrams: u32,
     /// Rule slots, the policy's included, which is the last.
     pub rule_slots: u32,
-    /// What happens when no entry matches.
-    pub policy: Leaf,
     /// Zero.
-    pub padding: [u64; 4],
+    pub padding: [u32; 12],
+    /// By diagram.
+    pub roots: [Roots; DIAGRAMS_MAX],
 }
-const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(size_of::<Header>() == 128);
 
-/// The end of a walk.
+/// A node with two children: what a run of single-bit decisions with a common way out comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Leaf {
-    /// Slot in the generation's rule counters.
-    pub rule: u32,
-    /// [`crate::verdict::Verdict`].
-    pub verdict: u32,
-    /// The entry at which judgement goes on for a packet over this rule's rate; [`NO_RATE`]:
-    /// the rule has none.
-    pub over_rate: u32,
-    /// Slot of the rule's log sampler; [`NO_LOG`]: the rule does not log.
-    pub log: u32,
-}
-const _: () = assert!(size_of::<Leaf>() == 16);
-
-/// [`Leaf::over_rate`] of a rule without a rate.
-pub const NO_RATE: u32 = u32::MAX;
-/// [`Leaf::log`] of a rule that does not log.
-pub const NO_LOG: u32 = u32::MAX;
-
-/// [`Entry::protocol`], [`Entry::icmp_kind`] and [`Entry::icmp_code`] that match any value.
-pub const ANY: u16 = 256;
-
-/// One conjunction: all of it must hold. Two cache lines: what tells most packets apart and
-/// the leaf in the first, masks and the rest in the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(8))]
-pub struct Entry {
-    /// Protocol number or [`ANY`].
-    pub protocol: u16,
-    /// What the transport header must have, see [`needs`].
-    pub needs: u16,
-    /// Destination ports, inclusive.
-    pub port_first: u16,
-    /// Destination ports, inclusive.
-    pub port_last: u16,
-    /// Source ports, inclusive.
-    pub from_port_first: u16,
-    /// Source ports, inclusive.
-    pub from_port_last: u16,
-    /// ICMP type or [`ANY`].
-    pub icmp_kind: u16,
-    /// ICMP code or [`ANY`].
-    pub icmp_code: u16,
-    /// Source address under `from_mask`.
-    pub from: [u64; 2],
-    /// Destination address under `to_mask`.
-    pub to: [u64; 2],
-    /// What a match means.
-    pub leaf: Leaf,
-    /// Bits of the source address that are compared.
-    pub from_mask: [u64; 2],
-    /// Bits of the destination address that are compared.
-    pub to_mask: [u64; 2],
-    /// A bit for each logical interface on which the entry holds.
-    pub interfaces: u64,
-    /// TCP flags that must be set, of those in `tcp_flags_of`.
-    pub tcp_flags_set: u8,
-    /// TCP flags that are compared.
-    pub tcp_flags_of: u8,
+#[repr(C, align(32))]
+pub struct Test {
+    /// Bits of the word that are compared.
+    pub mask: u64,
+    /// What they must be.
+    pub value: u64,
+    /// Where they are.
+    pub hit: Edge,
+    /// Where they are not.
+    pub miss: Edge,
     /// Zero.
-    pub padding: [u16; 11],
+    pub padding: u64,
 }
-const _: () = assert!(size_of::<Entry>() == 128);
+const _: () = assert!(size_of::<Test>() == UNIT_BYTES);
 
-/// Both are plain integers without implicit padding, as the size assertions show, so that
-/// any bytes are a value and every value is bytes.
-macro_rules! plain_bytes {
-    ($type:ty) => {
-        impl $type {
-            /// The value as it lies in an image.
-            pub const fn to_bytes(self) -> [u8; size_of::<Self>()] {
-                // SAFETY: same size, and no byte of the value is padding.
-                unsafe { core::mem::transmute(self) }
-            }
+/// 32 bytes of an image: a test, half a table, a quarter of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(32))]
+pub struct Unit(pub [Edge; 8]);
+const _: () = assert!(size_of::<Unit>() == UNIT_BYTES && align_of::<Unit>() == align_of::<Test>());
 
-            /// The value that lies in an image.
-            pub const fn from_bytes(bytes: [u8; size_of::<Self>()]) -> Self {
-                // SAFETY: same size, and any bit pattern is a value.
-                unsafe { core::mem::transmute(bytes) }
-            }
-        }
-    };
-}
-
-plain_bytes!(Header);
-plain_bytes!(Entry);
-
-/// Flags of [`Entry::needs`].
-pub mod needs {
-    /// Ports are compared: a packet without them does not match.
-    pub const PORTS: u16 = 1;
-    /// ICMP type and code are compared.
-    pub const ICMP: u16 = 1 << 1;
-    /// TCP flags are compared.
-    pub const TCP_FLAGS: u16 = 1 << 2;
-}
-
-impl Entry {
-    /// Matches every packet.
-    pub const fn any(leaf: Leaf) -> Self {
-        Self {
-            protocol: ANY,
-            needs: 0,
-            port_first: 0,
-            port_last: u16::MAX,
-            from_port_first: 0,
-            from_port_last: u16::MAX,
-            icmp_kind: ANY,
-            icmp_code: ANY,
-            from: [0; 2],
-            to: [0; 2],
-            leaf,
-            from_mask: [0; 2],
-            to_mask: [0; 2],
-            interfaces: u64::MAX,
-            tcp_flags_set: 0,
-            tcp_flags_of: 0,
-            padding: [0; 11],
-        }
+impl Unit {
+    /// A test as it lies in an image.
+    pub const fn of_test(test: Test) -> Self {
+        // SAFETY: same size, plain integers, and no byte of the value is implicit padding.
+        unsafe { core::mem::transmute(test) }
     }
 
-    /// Whether the source lies in the entry's prefix.
-    #[inline(always)]
-    pub const fn matches_source(&self, address: Address) -> bool {
-        under_mask(address, self.from, self.from_mask)
+    /// The unit as a test.
+    pub const fn as_test(&self) -> &Test {
+        // SAFETY: same size and alignment, and any bit pattern is a value.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
-    /// Whether the destination lies in the entry's prefix.
-    #[inline(always)]
-    pub const fn matches_destination(&self, address: Address) -> bool {
-        under_mask(address, self.to, self.to_mask)
+    /// A header as it lies in an image.
+    pub const fn of_header(header: Header) -> [Self; HEADER_UNITS] {
+        // SAFETY: as in `of_test`.
+        unsafe { core::mem::transmute(header) }
     }
-}
 
-#[inline(always)]
-const fn under_mask(address: Address, [high, low]: [u64; 2], [mask_high, mask_low]: [u64; 2]) -> bool {
-    // One branch for both words: two would double the paths that the verifier follows.
-    (address.high & mask_high ^ high) | (address.low & mask_low ^ low) == 0
+    /// The units as a header.
+    pub const fn as_header(units: &[Self; HEADER_UNITS]) -> &Header {
+        // SAFETY: as in `as_test`.
+        unsafe { &*units.as_ptr().cast() }
+    }
+
+    /// The units as bytes.
+    pub const fn bytes(units: &[Self]) -> &[u8] {
+        // SAFETY: the same memory; units have no padding, and bytes need no alignment.
+        unsafe { core::slice::from_raw_parts(units.as_ptr().cast(), size_of_val(units)) }
+    }
 }

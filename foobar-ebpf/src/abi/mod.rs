@@ -13,7 +13,7 @@ use crate::verdict::{Reason, Verdict};
 
 /// Version of the programs and of all maps that they share over generations. Flows and
 /// bans carry versions of their own, so that an upgrade of one keeps the others.
-pub const DATAPATH_VERSION: u32 = 1;
+pub const DATAPATH_VERSION: u32 = 2;
 
 /// Names of the programs in the object.
 pub mod program {
@@ -52,6 +52,8 @@ pub mod constant {
     pub const FLAGS: &str = "FLAGS";
     /// `u32`: bytes of the image.
     pub const IMAGE_BYTES: &str = "IMAGE_BYTES";
+    /// `u32`: diagrams of the image.
+    pub const DIAGRAMS: &str = "DIAGRAMS";
     /// `u32`: used entries of [`SERVICES`].
     pub const SERVICE_COUNT: &str = "SERVICE_COUNT";
     /// `[u32; SERVICES_MAX]`: [`super::ServicePort::to_word`] by service slot.

@@ -1,6 +1,7 @@
 //! The maps, and safe access to them. Knows no packet.
 
 use aya_ebpf::Global;
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
 use foobar_ebpf::abi::image::Header;
@@ -8,6 +9,7 @@ use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
     OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control,
 };
+use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
 
 #[map]
@@ -23,9 +25,10 @@ static INTERFACES: Array<InterfaceSlot> = Array::with_max_entries(INTERFACE_ENTR
 pub(super) static OUTCOMES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(OUTCOME_ENTRIES, 0);
 
 /// The loader gives this map the size of the image before it creates it; what is declared
-/// here is the least that every image has.
+/// here is the least that every image has. A value that can be mapped begins on a page, so that
+/// nodes lie on cache lines, and the agent writes it without a copy.
 #[map]
-static IMAGE: Array<Header> = Array::with_max_entries(1, 0);
+static IMAGE: Array<Header> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The loader gives this map as many entries as there are rule slots.
 #[map]
@@ -39,13 +42,22 @@ pub(super) static SERVICES: PerCpuArray<Counter> = PerCpuArray::with_max_entries
 static LOG_BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Memory> = PerCpuArray::with_max_entries(1, 0);
+
+/// Memory of a CPU for the packet that it judges.
+pub(super) struct Memory {
+    pub(super) parser: Scratch,
+    pub(super) key: Key,
+}
 
 #[unsafe(no_mangle)]
 pub(super) static FLAGS: Global<u32> = Global::new(0);
 
 #[unsafe(no_mangle)]
 static IMAGE_BYTES: Global<u32> = Global::new(0);
+
+#[unsafe(no_mangle)]
+static DIAGRAMS: Global<u32> = Global::new(0);
 
 #[unsafe(no_mangle)]
 pub(super) static SERVICE_COUNT: Global<u32> = Global::new(0);
@@ -88,11 +100,11 @@ pub(super) fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
 
 /// Memory of this CPU for the packet that it judges.
 #[inline(always)]
-pub(super) fn scratch() -> Option<&'static mut Scratch> {
+pub(super) fn memory() -> Option<&'static mut Memory> {
     // SAFETY: the map gave a valid, aligned pointer to this CPU's own value, and no other
     // packet is judged on this CPU until this one is done. Zeroes, which it begins with, are a
     // value, and the parser writes before it reads.
-    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+    SCRATCH.get_ptr_mut(0).map(|memory| unsafe { &mut *memory })
 }
 
 /// Whether this CPU may write one more line in this second.
@@ -114,17 +126,20 @@ pub(super) fn service(slot: u32) -> Option<ServicePort> {
     SERVICE_PORTS.get(slot as usize).map(|word| ServicePort::from_word(word.load()))
 }
 
-/// The image of this generation, and its size in bytes; `None` where nothing is judged.
+/// The image of this generation; `None` where nothing is judged.
 #[inline(always)]
-pub(super) fn image() -> Option<(*const Header, u32)> {
-    match image_bytes() {
-        0 => None,
-        bytes => IMAGE.get_ptr(0).map(|header| (header, bytes)),
-    }
+pub(super) fn image() -> Option<*const Header> {
+    if image_bytes() == 0 { None } else { IMAGE.get_ptr(0) }
 }
 
 /// Bytes of the image: a constant for the verifier.
 #[inline(always)]
 pub(super) fn image_bytes() -> u32 {
     IMAGE_BYTES.load()
+}
+
+/// Diagrams of the image: a constant for the verifier.
+#[inline(always)]
+pub(super) fn diagrams() -> u32 {
+    DIAGRAMS.load()
 }

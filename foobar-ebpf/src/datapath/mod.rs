@@ -52,12 +52,13 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     // SAFETY: the verifier checks each read against `data_end`; the context outlives the reader.
     let reader = unsafe { AddressReader::new(ctx.data(), ctx.data_end(), length_bytes as usize) };
     let interface = maps::interface(ctx.ingress_ifindex() as u32);
-    let Some(scratch) = maps::scratch() else {
+    let Some(memory) = maps::memory() else {
         // Never: the map has the entry that is asked for.
         return xdp_action::XDP_ABORTED;
     };
-    let parsed = packet::parse(&reader, scratch);
-    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), &MapImage::of_generation());
+    let parsed = packet::parse(&reader, &mut memory.parser);
+    let image = MapImage::of_generation();
+    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), image.as_ref(), &mut memory.key);
     if judgement.verdict == Verdict::Allow {
         exit::count_services(&reader, &parsed.packet);
     }

@@ -41,12 +41,12 @@ fn rules() -> Vec<Rule> {
     let icmp = |protocol, kind, code| IcmpMatch { protocol, kind, code };
     vec![
         Rule {
-            from: Some(set(&["192.0.2.64/26", "2001:db8:bad::/48"])),
+            from: Some(set(&["192.0.2.64/26", "2001:db8:bad::/48"]).into()),
             ..rule("blocked", 18, Verdict::Drop)
         },
         Rule {
-            from: Some(ssh_from),
-            to: Some(set(&["192.0.2.0/24"])),
+            from: Some(ssh_from.into()),
+            to: Some(set(&["192.0.2.0/24"]).into()),
             protocols: Some(vec![6]),
             ports: Some(vec![22..=22, 8000..=8080]),
             from_ports: Some(vec![1024..=65535]),
@@ -60,7 +60,7 @@ fn rules() -> Vec<Rule> {
             ..rule("ping", 34, Verdict::Allow)
         },
         Rule {
-            from: Some(AddressSet::all().difference(&office)),
+            from: Some(AddressSet::all().difference(&office).into()),
             protocols: Some(vec![1]),
             icmp_types: Some(vec![icmp(1, 3, Some(4)), icmp(1, 11, None), icmp(1, 0, None)]),
             ..rule("too-big", 40, Verdict::Allow)

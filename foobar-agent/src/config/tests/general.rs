@@ -44,9 +44,12 @@ fn hints_name_what_was_meant() {
     };
     assert_eq!(hint("[firewal]\n"), "did you mean `firewall`?");
     assert_eq!(hint("[xyzzy]\n"), "known here: `host`, `firewall`, `balancer` or `monitor`");
-    assert_eq!(hint("[firewall]\n"), "add: default = \"drop\", or \"allow\"");
+    assert_eq!(hint("[firewall]\n"), "add: default = \"drop\", \"allow\" or \"reject\"");
     assert_eq!(hint("[firewall]\ndefault = drop\n"), "in quotes: \"drop\"");
-    assert_eq!(hint("[firewall]\ndefault = 'dorp'\n"), "did you mean `drop`? it takes `allow` or `drop`");
+    assert_eq!(
+        hint("[firewall]\ndefault = 'dorp'\n"),
+        "did you mean `drop`? it takes `allow`, `drop` or `reject`"
+    );
     assert_eq!(hint("[host]\nname = 7\n"), "in quotes: \"7\"");
     let workers = "[balancer]\nhttp = '127.0.0.1:80'\nworkers = '2'\n";
     assert!(hint(workers).contains("without quotes: 2"), "{}", hint(workers));

@@ -1,5 +1,9 @@
 //! `[firewall]` and its rules: each error, each warning, and what negation means.
 
+use std::sync::Arc;
+
+use foobar_ebpf::verdict::Verdict;
+
 use super::*;
 use crate::firewall::address::AddressSet;
 use crate::firewall::ruleset::{Essentials, Ruleset};
@@ -24,7 +28,6 @@ fn ruleset(text: &str) -> Ruleset {
 fn section() {
     check(&[
         ("[firewall]\n", &["1:1 error: [firewall] lacks `default`"]),
-        ("[firewall]\ndefault = 'reject'\n", &["2:11 error: `reject` comes in a later version"]),
         ("[firewall]\ndefault = 'deny'\n", &["2:11 error: `default` knows no `deny`"]),
         ("[firewall]\ndefault = true\n", &["2:11 error: `default` takes a string, not a boolean"]),
         ("[firewall]\ndefault = 'allow'\nmode = 'skb'\n", &["3:8 error: `mode` knows no `skb`"]),
@@ -63,7 +66,6 @@ fn names_and_actions() {
         (&text("name = '-a'\naction = 'allow'"), &["4:8 error: `-a` is no name"]),
         (&text(&format!("name = '{}'\naction = 'allow'", "a".repeat(64))), &["4:8 error: `aaa"]),
         (&text("name = 'policy'\naction = 'allow'"), &["4:8 error: `policy` is reserved"]),
-        (&text("name = 'a'\naction = 'reject'"), &["5:10 error: `reject` comes in a later version"]),
         (&text("name = 'a'\naction = 'accept'"), &["5:10 error: `action` knows no `accept`"]),
         (
             &text(twice),
@@ -209,7 +211,8 @@ fn tcp_flags() {
 fn negation() {
     let members = |from: &str| {
         let sets = "[firewall.sets]\nin = ['192.0.2.0/24', '2001:db8::/32']\nnone = []\n";
-        ruleset(&format!("{}{sets}", rule(&format!("from = {from}")))).rules[0].from.clone().unwrap()
+        let ruleset = ruleset(&format!("{}{sets}", rule(&format!("from = {from}"))));
+        AddressSet::clone(ruleset.rules[0].from.as_ref().unwrap())
     };
     let contains = |from: &str, address: &str| members(from).contains(address.parse().unwrap());
     // With negatives alone the other family matches.
@@ -232,6 +235,44 @@ fn negation() {
     assert!(
         !contains("['::/1', '192.0.2.1']", "192.0.2.2") && contains("['::/1', '192.0.2.1']", "192.0.2.1")
     );
+}
+
+#[test]
+fn equal_lists_are_one_set_in_memory() {
+    let rules = |froms: &[&str]| {
+        let rule = |(index, from)| {
+            format!("[[firewall.rules]]\nname = 'r{index}'\naction = 'drop'\nfrom = {from}\nto = '@in'\n")
+        };
+        let sets = "[firewall.sets]\nin = ['192.0.2.0/24']\nout = ['@in']\n";
+        let rules: String = froms.iter().enumerate().map(rule).collect();
+        ruleset(&format!("[firewall]\ndefault = 'allow'\n{sets}{rules}")).rules
+    };
+    let rules = rules(&[
+        "'@in'",
+        "['@in']",
+        "['@in', '10.0.0.1']",
+        "['@in', '10.0.0.1']",
+        "'192.0.2.0/24'",
+        "'!@in'",
+    ]);
+    let from = |index: usize| rules[index].from.as_ref().unwrap();
+    assert!(Arc::ptr_eq(from(0), from(1)) && Arc::ptr_eq(from(0), rules[0].to.as_ref().unwrap()));
+    assert!(Arc::ptr_eq(from(2), from(3)) && !Arc::ptr_eq(from(0), from(2)));
+    assert_eq!(from(0), from(4));
+    assert!(
+        !from(5).contains("192.0.2.1".parse().unwrap()) && from(5).contains("192.0.3.1".parse().unwrap())
+    );
+}
+
+#[test]
+fn every_verdict_is_an_action_and_a_default() {
+    for (word, verdict) in [("allow", Verdict::Allow), ("drop", Verdict::Drop), ("reject", Verdict::Reject)] {
+        let text = format!(
+            "[firewall]\ndefault = '{word}'\n[[firewall.rules]]\nname = 'r'\nprotocol = 6\naction = '{word}'\n"
+        );
+        let ruleset = ruleset(&text);
+        assert_eq!((ruleset.default, ruleset.rules[0].action), (verdict, verdict));
+    }
 }
 
 #[test]

@@ -1,0 +1,173 @@
+//! A ruleset as diagrams. One where that is small; several side by side where putting them
+//! together would multiply them: rules that name sources, beside rules that name ports, have a
+//! diagram for each source. The kernel walks all and takes the first rule.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foobar_ebpf::abi::image::DIAGRAMS_MAX;
+
+use super::merge::Merger;
+use super::space::{self, Family};
+use super::store::{NodeId, Store, TooManyNodes};
+use crate::firewall::address::AddressSet;
+use crate::firewall::numbers::InterfaceNumbers;
+use crate::firewall::ruleset::Rule;
+
+/// Two diagrams are put together where the result has at most so many nodes for each that they had…
+const GROWTH_MAX: usize = 4;
+/// … and so many more.
+const GROWTH_FREE: usize = 16_384;
+
+/// The diagrams of one family: at least one, at most [`DIAGRAMS_MAX`].
+pub type Trees = Vec<NodeId>;
+
+/// The diagrams of a ruleset. Ends are slots; [`NodeId::NOTHING`] is the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forest {
+    /// For IPv4 packets.
+    pub ipv4: Trees,
+    /// For IPv6 packets.
+    pub ipv6: Trees,
+}
+
+impl Forest {
+    /// The diagrams of rules, whose ends are what `end_of` says of a rule's slot.
+    ///
+    /// # Errors
+    /// When the store cannot hold them.
+    pub fn of_rules(
+        store: &mut Store,
+        rules: &[Rule],
+        numbers: &InterfaceNumbers,
+        end_of: impl Fn(usize) -> u32,
+    ) -> Result<Self, TooManyNodes> {
+        let mut merger = Merger::default();
+        let mut trees = |family| {
+            let rules = rules.iter().enumerate().map(|(slot, rule)| (NodeId::end(end_of(slot)), rule));
+            let parts = Parts::of_rules(store, &mut merger, family, rules, numbers)?;
+            plant(store, &mut merger, parts)
+        };
+        let [ipv4, ipv6] = Family::BOTH.map(&mut trees);
+        Ok(Self { ipv4: ipv4?, ipv6: ipv6? })
+    }
+}
+
+/// A rule's addresses in one family, as what is equal among many rules.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    Anywhere,
+    /// By identity: rules that name the same set share it.
+    Within(*const AddressSet),
+}
+
+impl Place {
+    fn of(set: Option<&Arc<AddressSet>>) -> Self {
+        set.map_or(Self::Anywhere, |set| Self::Within(Arc::as_ptr(set)))
+    }
+}
+
+/// Diagrams by whether their rules name sources, and whether they name destinations.
+#[derive(Default)]
+struct Parts([[Vec<NodeId>; 2]; 2]);
+
+impl Parts {
+    fn of_rules<'r>(
+        store: &mut Store,
+        merger: &mut Merger,
+        family: Family,
+        rules: impl Iterator<Item = (NodeId, &'r Rule)>,
+        numbers: &InterfaceNumbers,
+    ) -> Result<Self, TooManyNodes> {
+        // Rules of the same addresses first: a set of a million prefixes becomes nodes once.
+        let mut by_places: HashMap<(Place, Place), (&Rule, Vec<NodeId>)> = HashMap::new();
+        for (end, rule) in rules {
+            let places = (Place::of(rule.from.as_ref()), Place::of(rule.to.as_ref()));
+            let conditions = space::conditions(store, family, rule, numbers, end)?;
+            by_places.entry(places).or_insert_with(|| (rule, Vec::new())).1.push(conditions);
+        }
+        let mut by_source: HashMap<Place, (&Rule, [Vec<NodeId>; 2])> = HashMap::new();
+        for ((from, _), (rule, conditions)) in by_places {
+            let met = merger.all(store, conditions)?;
+            let (to, names_destination) = match &rule.to {
+                None => (met, 0),
+                Some(set) => (space::destination(store, family, &family.part(set), met)?, 1),
+            };
+            by_source.entry(from).or_insert_with(|| (rule, Default::default())).1[names_destination].push(to);
+        }
+        let mut parts = Self::default();
+        let mut placed = Vec::new();
+        for (_, (rule, by_destination)) in by_source {
+            let ranges = rule.from.as_ref().map(|set| family.part(set));
+            let first = ranges.as_ref().and_then(|ranges| ranges.first()).copied();
+            placed.push((first, ranges, by_destination));
+        }
+        // Neighbours in the order of addresses have least in common.
+        placed.sort_unstable_by_key(|&(first, ..)| first);
+        for (_, ranges, by_destination) in placed {
+            for (names_destination, ids) in by_destination.into_iter().enumerate() {
+                let met = merger.all(store, ids)?;
+                let (from, names_source) = match &ranges {
+                    None => (met, 0),
+                    Some(ranges) => (space::source(store, family, ranges, met)?, 1),
+                };
+                if from != NodeId::NOTHING {
+                    parts.0[names_source][names_destination].push(from);
+                }
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// Puts parts together as far as that does not multiply them.
+fn plant(store: &mut Store, merger: &mut Merger, parts: Parts) -> Result<Trees, TooManyNodes> {
+    let mut trees = Trees::new();
+    for ids in parts.0.into_iter().flatten() {
+        if !ids.is_empty() {
+            trees.push(merger.all(store, ids)?);
+        }
+    }
+    let mut sizes: Vec<usize> = trees.iter().map(|&tree| size(store, tree)).collect();
+    'again: loop {
+        for second in 1..trees.len() {
+            for first in 0..second {
+                let room = (sizes[first] + sizes[second]) * GROWTH_MAX + GROWTH_FREE;
+                let limit = store.set_limit(store.limit().min(store.len() + room));
+                let merged = merger.least(store, trees[first], trees[second]);
+                store.set_limit(limit);
+                if let Ok(merged) = merged {
+                    trees.remove(second);
+                    sizes.remove(second);
+                    (trees[first], sizes[first]) = (merged, size(store, merged));
+                    continue 'again;
+                }
+            }
+        }
+        break;
+    }
+    debug_assert!(trees.len() <= DIAGRAMS_MAX, "four parts at most");
+    if trees.is_empty() {
+        trees.push(NodeId::NOTHING);
+    }
+    Ok(trees)
+}
+
+/// How many nodes a diagram has.
+pub(super) fn size(store: &Store, root: NodeId) -> usize {
+    let mut seen = vec![0u64; store.len().div_ceil(64)];
+    let (mut ahead, mut size) = (vec![root], 0);
+    while let Some(id) = ahead.pop() {
+        if id.as_end().is_some() {
+            continue;
+        }
+        let (word, bit) = (id.number() as usize / 64, 1 << (id.number() % 64));
+        if seen[word] & bit == 0 {
+            seen[word] |= bit;
+            size += 1;
+            let node = store.node(id);
+            ahead.extend([node.hit, node.miss]);
+        }
+    }
+    size
+}
