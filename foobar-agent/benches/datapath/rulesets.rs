@@ -72,6 +72,7 @@ struct Made {
     /// Loads maps and program, writes the image, and switches to it.
     install_ms: f64,
     image_bytes: usize,
+    diagrams: u32,
     verified_instructions: u32,
     packets: Vec<Row>,
 }
@@ -139,8 +140,8 @@ fn make(options: &Options, object: &[u8], corpus: &Corpus, ruleset: &Ruleset) ->
         packets.extend(measure_hot(corpus, (family, ipv6), &mut bed, options)?);
         packets.push(measure_many(object, corpus, (family, ipv6), &mut bed, &generation, options)?);
     }
-    let image_bytes = generation.image.len();
-    Ok(Made { compile_ms, install_ms, image_bytes, verified_instructions, packets })
+    let (image_bytes, diagrams) = (generation.image_bytes().len(), generation.diagrams);
+    Ok(Made { compile_ms, install_ms, image_bytes, diagrams, verified_instructions, packets })
 }
 
 /// One packet alone: of the last rule, of the policy, and the median of several as they come.
@@ -275,12 +276,7 @@ pub(crate) fn run_foreign(options: &ForeignOptions) -> Result<()> {
             let last = corpus.last(ipv6, &mut Chance::new(1)).context("no packet meets the last rule")?;
             let frame = last.frame(&stations());
             let repeat = options.volume.repeat;
-            let mut empty = Bed::new(&Generation {
-                flags: 0,
-                image: Vec::new(),
-                rules: Vec::new(),
-                services: Vec::new(),
-            })?;
+            let mut empty = Bed::new(&compile(None, &[], &mut InterfaceNumbers::default())?)?;
             let mut hot = (&mut foreign, &mut empty);
             let hot = Spread::measure(
                 options.volume.rounds,

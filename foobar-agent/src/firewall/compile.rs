@@ -1,7 +1,9 @@
 //! From a validated ruleset to a generation: rules become diagrams and those an image, names
 //! become slots. Pure; knows no kernel. What is refused here is refused before anything changes.
 
-use foobar_ebpf::abi::image::{DIAGRAMS_MAX, Edge, HEADER_UNITS, Header, MAGIC, RULE_SLOTS_MAX, Roots, UNIT_BYTES, Unit};
+use foobar_ebpf::abi::image::{
+    DIAGRAMS_MAX, Edge, HEADER_UNITS, Header, MAGIC, RULE_SLOTS_MAX, Roots, UNIT_BYTES, Unit,
+};
 use foobar_ebpf::abi::{DATAPATH_VERSION, SERVICES_MAX, ServicePort, service_protocol, setting};
 use thiserror::Error;
 

@@ -48,9 +48,8 @@ impl Merger {
         if self.known.len() >= REMEMBERED_MAX {
             self.known.clear();
         }
-        self.known.insert_unique(hash, (a, b, result), |&(x, y, _)| {
-            store::fold(key(x, y), 0x9e37_79b9_7f4a_7c15)
-        });
+        self.known
+            .insert_unique(hash, (a, b, result), |&(x, y, _)| store::fold(key(x, y), 0x9e37_79b9_7f4a_7c15));
         Ok(result)
     }
 
