@@ -89,12 +89,12 @@ pub(crate) fn cargo(toolchain: &Toolchain, verb: &str, program: &str) -> Result<
     Ok(command)
 }
 
-/// Prints the size of the object and of each program in it.
+/// Tells the size of the object and of each program in it, beside what a command prints as its result.
 fn report(path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = path.strip_prefix(workspace::root()).unwrap_or(path).display();
-    println!("{shown}: {} bytes", bytes.len());
+    eprintln!("{shown}: {} bytes", bytes.len());
     for (name, instructions) in instruction_counts(bytes)? {
-        println!("  {instructions:>6} instructions  {name}");
+        eprintln!("  {instructions:>6} instructions  {name}");
     }
     Ok(())
 }

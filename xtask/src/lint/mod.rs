@@ -4,13 +4,11 @@
 mod text;
 mod tidy;
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::tally::Tally;
 use crate::toolchain::{self, Toolchain};
-use crate::{build_ebpf, process, workspace};
+use crate::{build_ebpf, process, tools, workspace};
 
 /// What of `foobar-ebpf` is compiled for the BPF machine.
 const BPF_PROGRAMS: [&str; 2] = [build_ebpf::DATAPATH, build_ebpf::TRAFFIC];
@@ -80,28 +78,11 @@ fn compile_bpf(toolchain: &Toolchain) -> Result<()> {
 
 /// cargo-deny on all but the list of known vulnerabilities, which it takes from a git host.
 fn deny() -> Result<()> {
-    let program = cargo_deny()?;
+    let program = tools::ensure("cargo-deny", CARGO_DENY)?;
     let mut command = process::cargo();
     let arguments = ["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
-    command.arg("deny").args(arguments);
-    // cargo finds its subcommands on the PATH.
-    let folder = program.parent().context("cargo-deny lies in no folder")?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
-    process::run(command.env("PATH", std::env::join_paths(folders)?))
-}
-
-/// `cargo-deny` at the pinned version; built below `target/tools` if it is not there.
-fn cargo_deny() -> Result<PathBuf> {
-    let root = workspace::tools().join(format!("cargo-deny-{CARGO_DENY}"));
-    let program = root.join("bin/cargo-deny");
-    if !program.is_file() {
-        eprintln!("building cargo-deny {CARGO_DENY}, once (about three minutes, kept in target/tools)");
-        let mut command = process::cargo();
-        command.args(["install", "--quiet", "--locked", "--root"]).arg(&root);
-        process::run(command.arg(format!("cargo-deny@{CARGO_DENY}"))).context("cannot build cargo-deny")?;
-    }
-    Ok(program)
+    command.env("PATH", tools::path_with(&program)?).arg("deny").args(arguments);
+    process::run(&mut command)
 }
 
 fn tidy() -> Result<()> {

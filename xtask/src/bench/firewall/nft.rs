@@ -40,7 +40,7 @@ pub(super) fn ruleset(corpus: &Corpus, form: Form, interface: &str) -> String {
         Form::Maps | Form::Ingress => mapped(corpus),
     };
     format!(
-        "table {family} bench {{\n{maps}chain dropped {{ counter drop }}\n\
+        "table {family} bench {{\n{maps}chain dropped {{\ncounter drop\n}}\n\
          chain judge {{\n{hook}; policy accept;\n{chain}goto dropped\n}}\n}}\n",
         maps = body.maps,
         chain = body.chain,

@@ -50,8 +50,10 @@ impl Tool {
         let text = String::from_utf8_lossy(&output.stdout);
         let mut messages =
             text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        // The agent's own program is among them.
         let program = messages
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .find(|message| message["target"]["name"] == "datapath" && message["executable"].is_string())
+            .and_then(|message| message["executable"].as_str().map(PathBuf::from))
             .context("cargo names no program of the benchmark")?;
         let folder = workspace::target().join("bench");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;

@@ -51,7 +51,8 @@ pub(super) struct Row {
 #[derive(Deserialize)]
 struct Sent {
     sent: u64,
-    seconds: f64,
+    /// Packets a second.
+    rate: f64,
 }
 
 /// One firewall behind one link.
@@ -163,8 +164,9 @@ impl Candidate<'_> {
             self.name,
             sent.sent
         );
-        #[expect(clippy::cast_precision_loss, reason = "a rate of some million packets")]
-        Ok(dropped as f64 / sent.seconds)
+        // What a full queue lost on the way was not judged.
+        #[expect(clippy::cast_precision_loss, reason = "some million packets")]
+        Ok(sent.rate * (dropped as f64 / sent.sent as f64))
     }
 
     fn row(mut self, rules: usize) -> Row {
