@@ -37,7 +37,7 @@ pub mod meta {
     pub const INTERFACE: Field = Field { shift: 56, bits: 8 };
     /// 1 where the transport header was read: a later fragment has none, and ports, types and
     /// flags of a packet without one match no rule that names them.
-    pub const HAS_TRANSPORT: Field = Field { shift: 52, bits: 4 };
+    pub const HAS_TRANSPORT: Field = Field { shift: 52, bits: 1 };
     /// Protocol number.
     pub const PROTOCOL: Field = Field { shift: 44, bits: 8 };
     /// Destination port; ICMP type and code.

@@ -2,8 +2,10 @@
 //! asks the rules through [`classifier`], so that the kernel, `explain` and the tests of the
 //! host run the same walk.
 
+use crate::abi::fragment::NO_RULE;
 use crate::abi::setting;
 use crate::classifier::{self, Image};
+use crate::fragment::{self, FragmentTable};
 use crate::key::Key;
 use crate::packet::{Packet, Parsed, Status, TransportKind};
 use crate::verdict::{Reason, Verdict};
@@ -21,14 +23,23 @@ pub struct Judgement {
     slot: u32,
 }
 
-/// [`Judgement::slot`] where no rule decided.
-const NO_RULE: u32 = u32::MAX;
-
 impl Judgement {
     /// Decided before the rules were asked.
     #[inline(always)]
     pub const fn without_rule(verdict: Verdict, reason: Reason) -> Self {
         Self { verdict, reason, slot: NO_RULE }
+    }
+
+    /// As its first fragment was judged.
+    #[inline(always)]
+    pub(crate) const fn of_first(verdict: Verdict, slot: u32) -> Self {
+        Self { verdict, reason: Reason::Fragment, slot }
+    }
+
+    /// Slot of the deciding rule as it is kept, [`NO_RULE`] included.
+    #[inline(always)]
+    pub(crate) const fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// Slot of the deciding rule, the policy's included.
@@ -44,11 +55,12 @@ const UDP: u8 = 17;
 /// Judges one frame that arrived on a logical interface; `flags` are those of [`setting`]. `key` is
 /// memory for the classifier, which in the kernel must lie in a map: it is read at computed indices.
 #[inline(always)]
-pub fn judge<I: Image>(
+pub fn judge<I: Image, T: FragmentTable>(
     parsed: &Parsed,
     interface: u32,
     flags: u32,
     image: Option<&I>,
+    fragments: &T,
     key: &mut Key,
 ) -> Judgement {
     let judging = flags & setting::JUDGE != 0;
@@ -60,11 +72,34 @@ pub fn judge<I: Image>(
             Judgement::without_rule(verdict, reason)
         }
         Status::Packet if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
-        Status::Packet if is_essential(&parsed.packet, flags) => {
-            Judgement::without_rule(Verdict::Allow, Reason::Essential)
-        }
-        Status::Packet => by_rules(&parsed.packet, interface, image, key),
+        Status::Packet => judge_packet(&parsed.packet, interface, flags, image, fragments, key),
     }
+}
+
+#[inline(always)]
+fn judge_packet<I: Image, T: FragmentTable>(
+    packet: &Packet,
+    interface: u32,
+    flags: u32,
+    image: Option<&I>,
+    fragments: &T,
+    key: &mut Key,
+) -> Judgement {
+    // Essentials come first, and none of them is a later fragment: they are told by their transport.
+    if packet.later_fragment
+        && let Some(judgement) = fragment::follow(packet, interface, fragments)
+    {
+        return judgement;
+    }
+    let judgement = if is_essential(packet, flags) {
+        Judgement::without_rule(Verdict::Allow, Reason::Essential)
+    } else {
+        by_rules(packet, interface, image, key)
+    };
+    if packet.first_fragment {
+        fragment::remember(packet, interface, fragments, &judgement);
+    }
+    judgement
 }
 
 /// What a host with a default of drop cannot live without.

@@ -42,6 +42,8 @@ macro_rules! abi_enum {
     };
 }
 
+pub(crate) use abi_enum;
+
 abi_enum! {
     /// Our decision about a packet.
     #[must_use]
@@ -105,6 +107,18 @@ abi_enum! {
         MalformedMappedAddress = 20 => "malformed-mapped-address",
         /// DCCP header shorter than 12.
         MalformedDccp = 21 => "malformed-dccp",
+    }
+}
+
+impl Verdict {
+    /// From a word of an image or a map; what is no verdict does not open the host.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        match word {
+            word if word == Self::Allow as u32 => Self::Allow,
+            word if word == Self::Reject as u32 => Self::Reject,
+            _ => Self::Drop,
+        }
     }
 }
 

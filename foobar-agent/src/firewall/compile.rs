@@ -5,6 +5,7 @@ use foobar_ebpf::abi::image::{
     DIAGRAMS_MAX, Edge, HEADER_UNITS, Header, MAGIC, RULE_SLOTS_MAX, Roots, UNIT_BYTES, Unit,
 };
 use foobar_ebpf::abi::{DATAPATH_VERSION, SERVICES_MAX, ServicePort, service_protocol, setting};
+use foobar_ebpf::verdict::Verdict;
 use thiserror::Error;
 
 use super::diagram::{Forest, Layout, LayoutError, NodeId, Store, TooManyNodes};
@@ -89,7 +90,7 @@ pub fn compile(
         (generation.image, generation.diagrams) = image(ruleset, interfaces)?;
         generation.rules = ruleset.rules.iter().map(|rule| rule.name.clone()).collect();
         generation.rules.push(POLICY.to_owned());
-        generation.flags = setting::JUDGE | essentials(ruleset.essentials);
+        generation.flags = setting::JUDGE | essentials(ruleset.essentials) | rejects(ruleset);
     }
     Ok(generation)
 }
@@ -99,6 +100,12 @@ fn service_port(service: &Service) -> ServicePort {
         ServiceProtocol::Http => service_protocol::HTTP,
     };
     ServicePort { port: service.port, protocol }
+}
+
+/// Whether senders must be told: the flag, or nothing.
+fn rejects(ruleset: &Ruleset) -> u32 {
+    let mut verdicts = ruleset.rules.iter().map(|rule| rule.action).chain([ruleset.default]);
+    if verdicts.any(|verdict| verdict == Verdict::Reject) { setting::REJECT } else { 0 }
 }
 
 fn essentials(essentials: Essentials) -> u32 {
@@ -143,8 +150,8 @@ fn image(ruleset: &Ruleset, interfaces: &InterfaceNumbers) -> Result<(Vec<Unit>,
         version: DATAPATH_VERSION,
         diagrams,
         rule_slots: slot_number(policy_slot + 1),
-        padding: [0; 12],
         roots,
+        padding: [0; 4],
     };
     units[..HEADER_UNITS].copy_from_slice(&Unit::of_header(header));
     Ok((units, diagrams))

@@ -4,7 +4,10 @@
 pub mod address;
 pub mod compile;
 pub mod diagram;
+pub mod findings;
+mod fragments;
 pub mod generation;
+pub mod meaning;
 pub mod numbers;
 pub mod ruleset;
 pub mod walk;

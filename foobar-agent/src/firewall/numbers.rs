@@ -88,6 +88,16 @@ impl InterfaceNumbers {
         Ok(number)
     }
 
+    /// The name of a number that is taken.
+    pub fn name(&self, number: u32) -> Option<&str> {
+        self.by_name.iter().find(|&(_, &taken)| taken == number).map(|(name, _)| name.as_str())
+    }
+
+    /// The names that have a number.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     /// The number of a name that has one.
     pub fn get(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()

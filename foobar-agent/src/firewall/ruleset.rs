@@ -71,6 +71,35 @@ pub struct Rule {
     pub interfaces: Option<Vec<String>>,
 }
 
+impl Rule {
+    /// Whether both are the same rule, wherever it stands.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            line: _,
+            action,
+            from,
+            to,
+            protocols,
+            ports,
+            from_ports,
+            icmp_types,
+            tcp_flags,
+            interfaces,
+        } = self;
+        *name == other.name
+            && *action == other.action
+            && *from == other.from
+            && *to == other.to
+            && *protocols == other.protocols
+            && *ports == other.ports
+            && *from_ports == other.from_ports
+            && *icmp_types == other.icmp_types
+            && *tcp_flags == other.tcp_flags
+            && *interfaces == other.interfaces
+    }
+}
+
 /// An ICMP type, of one family, and perhaps one code of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpMatch {

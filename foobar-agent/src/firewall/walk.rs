@@ -6,26 +6,28 @@ use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::{self, Scratch};
 use foobar_ebpf::policy::{self, Judgement};
 
+use super::fragments::HostFragments;
 use crate::firewall::generation::Generation;
 
-/// A generation that judges frames on the host.
-#[derive(Clone, Debug)]
+/// A generation that judges frames on the host, with a table of fragments of its own.
+#[derive(Debug)]
 pub struct Walk {
     flags: u32,
     units: Vec<Unit>,
+    fragments: HostFragments,
 }
 
 impl Walk {
     /// Takes up the image.
     pub fn new(generation: &Generation) -> Self {
-        Self { flags: generation.flags, units: generation.image.clone() }
+        Self { flags: generation.flags, units: generation.image.clone(), fragments: HostFragments::new() }
     }
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
         let (mut scratch, mut key) = (Scratch::EMPTY, Key::EMPTY);
         let parsed = packet::parse(frame, &mut scratch);
-        policy::judge(parsed, interface, self.flags, Some(self), &mut key)
+        policy::judge(parsed, interface, self.flags, Some(self), &self.fragments, &mut key)
     }
 
     fn header(&self) -> Option<&Header> {

@@ -1,11 +1,12 @@
 //! Per-CPU counters to sums.
 
+use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::abi::{Counter, INTERFACES_MAX, outcome_index};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
 use super::error::KernelError;
 use super::loader::{CounterMap, clamp_u32};
-use super::message::{CounterSample, InterfaceOutcome, Named};
+use super::message::{AnswerOutcome, CounterSample, InterfaceOutcome, Named};
 
 /// One counter, summed over CPUs.
 pub(super) fn read(counters: &CounterMap, index: u32) -> Result<CounterSample, KernelError> {
@@ -43,4 +44,16 @@ pub(super) fn read_outcomes(
         }
     }
     Ok(outcomes)
+}
+
+/// What became of the answers to rejected packets; rows of zero are left out.
+pub(super) fn read_answers(counters: &CounterMap) -> Result<Vec<AnswerOutcome>, KernelError> {
+    let mut answers = Vec::new();
+    for &outcome in Outcome::ALL {
+        let count = read(counters, outcome as u32)?;
+        if count != CounterSample::default() {
+            answers.push(AnswerOutcome { outcome, count });
+        }
+    }
+    Ok(answers)
 }

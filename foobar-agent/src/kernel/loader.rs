@@ -6,7 +6,7 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program};
+use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, setting};
 use object::{Object, ObjectSection, ObjectSymbol};
 
 use super::error::KernelError;
@@ -19,7 +19,8 @@ use crate::firewall::generation::Generation;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
 
 /// Maps that outlive a generation, so that the next one finds them by their pins.
-const SHARED_MAPS: [&str; 5] = [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::LOGS];
+const SHARED_MAPS: [&str; 6] =
+    [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::ANSWERS, map::LOGS];
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;
@@ -73,6 +74,9 @@ impl Instance {
             }
         }
         let mut object = OBJECT.to_vec();
+        if generation.is_none_or(|generation| generation.flags & setting::JUDGE == 0) {
+            loader.map_max_entries(map::FRAGMENTS, 1);
+        }
         let constants = generation.map(Constants::of);
         if let (Some(generation), Some(constants)) = (generation, &constants) {
             let image_bytes = generation.image_bytes().len().max(size_of::<image::Header>());
@@ -116,6 +120,14 @@ impl Instance {
 
     /// Takes the counters of this name out of the instance.
     pub(super) fn take_counters(&mut self, name: &'static str) -> Result<CounterMap, KernelError> {
+        self.take_per_cpu(name)
+    }
+
+    /// Takes an array of plain values of each CPU out of the instance.
+    pub(super) fn take_per_cpu<T: aya::Pod>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<PerCpuArray<MapData, T>, KernelError> {
         let map = self.ebpf.take_map(name).ok_or(KernelError::Missing(name))?;
         PerCpuArray::try_from(map).map_err(KernelError::bpf("unexpected map"))
     }

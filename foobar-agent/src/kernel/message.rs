@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,8 @@ pub struct Counters {
     pub generation: u64,
     /// What happened to packets, by logical interface; rows of zero are left out.
     pub outcomes: Vec<InterfaceOutcome>,
+    /// What became of the answers to rejected packets; rows of zero are left out.
+    pub answers: Vec<AnswerOutcome>,
     /// By rule of the judging generation, in order of judgement; the last one is the policy.
     pub rules: Vec<Named>,
     /// By service.
@@ -129,6 +132,15 @@ pub struct InterfaceOutcome {
     /// Why.
     pub reason: Reason,
     /// How often.
+    pub count: CounterSample,
+}
+
+/// One row of [`Counters::answers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerOutcome {
+    /// The answer that was sent, or why there was none.
+    pub outcome: Outcome,
+    /// How often, and bytes of what was sent.
     pub count: CounterSample,
 }
 

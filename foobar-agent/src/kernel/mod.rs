@@ -37,6 +37,7 @@ mod worker;
 pub use error::KernelError;
 pub use leftovers::remove_left;
 pub use message::{
-    Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named, Places,
+    AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
+    Places,
 };
 pub use worker::Handle;

@@ -3,25 +3,32 @@
 
 use std::time::Duration;
 
-use aya::maps::{Array, MapData, ProgramArray};
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map, program};
 
 use super::counters;
 use super::error::KernelError;
 use super::loader::{CounterMap, Instance};
-use super::message::{InterfaceOutcome, Named};
+use super::message::{AnswerOutcome, InterfaceOutcome, Named};
 use super::value::Plain;
 use crate::firewall::generation::Generation;
 
 /// Test runs arrive on the namespace's loopback, which is always interface 1.
 const TEST_RUN_IFINDEX: u32 = 1;
 
+/// An answer may be longer than what it answers: by an IPv6 and an ICMPv6 header.
+const ANSWER_GROWTH_BYTES: usize = 48;
+
+const NOT_RUN: &str = "the kernel does not run the frame";
+
 /// One generation, loaded for test runs.
 pub struct Bed {
     pub(super) instance: Instance,
     interfaces: Array<aya::maps::MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
+    answers: CounterMap,
+    answer_limit: PerCpuArray<MapData, u64>,
     rules: CounterMap,
     services: CounterMap,
     rule_names: Vec<String>,
@@ -48,6 +55,8 @@ impl Bed {
         Ok(Self {
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
+            answers: instance.take_counters(map::ANSWERS)?,
+            answer_limit: instance.take_per_cpu(map::ANSWER_LIMIT)?,
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
             rule_names: generation.rules.clone(),
@@ -61,7 +70,16 @@ impl Bed {
     /// # Errors
     /// When the map cannot be written.
     pub fn arrive_on(&mut self, logical: u32) -> Result<(), KernelError> {
-        let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical };
+        self.arrive_at(logical, 0)
+    }
+
+    /// As [`Bed::arrive_on`], where the interface has a hardware address, see
+    /// [`InterfaceSlot::station`].
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn arrive_at(&mut self, logical: u32, station: u64) -> Result<(), KernelError> {
+        let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical, station };
         self.interfaces
             .set(TEST_RUN_IFINDEX & (INTERFACE_ENTRIES - 1), Plain(slot), 0)
             .map_err(KernelError::bpf("cannot enter an interface"))
@@ -73,6 +91,51 @@ impl Bed {
     /// When the kernel does not run it: it refuses frames shorter than an Ethernet header.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
         test_run(self.instance.judge()?, frame, repeat)
+    }
+
+    /// Judges a frame once, and gives what has become of it: with `XDP_TX`, the answer.
+    ///
+    /// # Errors
+    /// As for [`Bed::run`].
+    pub fn run_out(&mut self, frame: &[u8]) -> Result<(Ran, Vec<u8>), KernelError> {
+        let mut out = vec![0; frame.len() + ANSWER_GROWTH_BYTES];
+        let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..Default::default() };
+        let result = self.instance.judge()?.test_run(options).map_err(KernelError::bpf(NOT_RUN))?;
+        out.truncate(result.data_size_out as usize);
+        Ok((Ran { action: result.return_value, duration: result.duration }, out))
+    }
+
+    /// Lets every CPU send as many answers at once as after a rest.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn rest(&mut self) -> Result<(), KernelError> {
+        self.limit_answers(0)
+    }
+
+    /// Lets no CPU send an answer any more.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn exhaust(&mut self) -> Result<(), KernelError> {
+        self.limit_answers(u64::MAX / 2)
+    }
+
+    /// Writes `abi::map::ANSWER_LIMIT`.
+    fn limit_answers(&mut self, used_until_ns: u64) -> Result<(), KernelError> {
+        const WHAT: &str = "cannot set the limit of answers";
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| KernelError::System { what: WHAT, source })?;
+        let values = PerCpuValues::try_from(vec![used_until_ns; cpus]);
+        let values = values.map_err(|source| KernelError::System { what: WHAT, source })?;
+        self.answer_limit.set(0, values, 0).map_err(KernelError::bpf(WHAT))
+    }
+
+    /// What became of the answers to rejected packets.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn answers(&self) -> Result<Vec<AnswerOutcome>, KernelError> {
+        counters::read_answers(&self.answers)
     }
 
     /// Runs the program that does nothing instead: what a measurement subtracts.
@@ -180,6 +243,6 @@ impl RootBed {
 
 pub(super) fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-    let result = program.test_run(options).map_err(KernelError::bpf("the kernel does not run the frame"))?;
+    let result = program.test_run(options).map_err(KernelError::bpf(NOT_RUN))?;
     Ok(Ran { action: result.return_value, duration: result.duration })
 }

@@ -35,6 +35,7 @@ pub(super) struct Session {
     control: Array<MapData, u64>,
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
+    answers: CounterMap,
     logical: Vec<u32>,
     _diagnostics: Diagnostics,
 }
@@ -69,6 +70,7 @@ impl Session {
             control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
+            answers: instance.take_counters(map::ANSWERS)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
             root,
@@ -89,7 +91,8 @@ impl Session {
         logical: u32,
         mode: AttachMode,
     ) -> Result<Attached, KernelError> {
-        self.set_logical(interface.ifindex, logical)?;
+        let station = interface.station.unwrap_or_default();
+        self.enter(InterfaceSlot { ifindex: interface.ifindex, interface: logical, station })?;
         let pin = self.pins.link(interface.ifindex);
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
@@ -105,8 +108,9 @@ impl Session {
         }
     }
 
-    /// Enters the logical number of an ifindex where the datapath will look for it.
-    fn set_logical(&mut self, ifindex: u32, logical: u32) -> Result<(), KernelError> {
+    /// Enters an interface where the datapath will look for it.
+    fn enter(&mut self, interface: InterfaceSlot) -> Result<(), KernelError> {
+        let InterfaceSlot { ifindex, interface: logical, .. } = interface;
         let entries = || (0..INTERFACE_PROBES).map(|probe| (ifindex + probe) & (INTERFACE_ENTRIES - 1));
         let mut free = None;
         for entry in entries() {
@@ -123,7 +127,7 @@ impl Session {
         let entry =
             free.ok_or_else(|| KernelError::System { what: "cannot enter an interface", source: source() })?;
         self.interfaces
-            .set(entry, Plain(InterfaceSlot { ifindex, interface: logical }), 0)
+            .set(entry, Plain(interface), 0)
             .map_err(KernelError::bpf("cannot enter an interface"))?;
         if !self.logical.contains(&logical) && logical < INTERFACES_MAX {
             self.logical.push(logical);
@@ -144,8 +148,9 @@ impl Session {
     /// Reads every counter.
     pub(super) fn read(&self) -> Result<Counters, KernelError> {
         let outcomes = counters::read_outcomes(&self.outcomes, self.logical.iter().copied())?;
+        let answers = counters::read_answers(&self.answers)?;
         let Hits { generation, rules, services } = self.generations.read()?;
-        Ok(Counters { generation, outcomes, rules, services })
+        Ok(Counters { generation, outcomes, answers, rules, services })
     }
 
     /// Switches the datapath's diagnostics.

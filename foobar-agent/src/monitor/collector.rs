@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -120,6 +121,11 @@ fn firewall(samples: &mut Samples, snapshot: &Snapshot) {
     }
     for reason in Reason::ALL.iter().copied().filter(|reason| can_refuse(*reason)) {
         samples.count(&metrics::DROPS, &[reason.as_str()], refused_packets(snapshot, reason.as_str()));
+    }
+    for outcome in Outcome::ALL {
+        let family = if outcome.is_sent() { &metrics::REJECT_ANSWERS } else { &metrics::REJECT_WITHHELD };
+        let count = snapshot.answers.iter().find(|count| count.outcome == outcome.as_str());
+        samples.count(family, &[outcome.as_str()], count.map_or(0, |count| count.packets));
     }
 }
 

@@ -6,7 +6,7 @@ use crate::balancer::{
 };
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
-    InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
 };
 
 /// When the scenario is looked at, in seconds since the epoch.
@@ -45,6 +45,7 @@ pub(crate) fn scenario() -> Snapshot {
             rule("telnet", "reject", 5, 300),
             rule(RuleSnapshot::POLICY, "drop", 1_010, 60_600),
         ],
+        answers: vec![answer("tcp-rst", 3), answer("limit", 2)],
         services: vec![ServiceSnapshot {
             name: "nginx".to_owned(),
             port: 80,
@@ -115,6 +116,10 @@ fn outcome(verdict: &str, reason: &str, packets: u64, bytes: u64) -> OutcomeCoun
 
 fn rule(name: &str, action: &str, packets: u64, bytes: u64) -> RuleSnapshot {
     RuleSnapshot { name: name.to_owned(), action: action.to_owned(), packets, bytes }
+}
+
+fn answer(outcome: &str, packets: u64) -> AnswerCount {
+    AnswerCount { outcome: outcome.to_owned(), packets }
 }
 
 fn request(site: &str, backend: &str, code: u16, count: u64) -> RequestCount {

@@ -38,6 +38,16 @@ pub(super) const DROPS: Family = Family::counter(
     &["reason"],
     "Packets that did not pass, dropped and rejected ones, by reason, on all interfaces",
 );
+pub(super) const REJECT_ANSWERS: Family = Family::counter(
+    "foobar_firewall_reject_answers_total",
+    &["kind"],
+    "Answers sent to the senders of rejected packets",
+);
+pub(super) const REJECT_WITHHELD: Family = Family::counter(
+    "foobar_firewall_reject_withheld_total",
+    &["reason"],
+    "Rejected packets that got no answer, by reason",
+);
 pub(super) const GENERATION: Family = Family::gauge(
     "foobar_firewall_generation",
     &[],
@@ -142,6 +152,8 @@ pub const FAMILIES: &[&Family] = &[
     &RULE_PACKETS,
     &RULE_BYTES,
     &DROPS,
+    &REJECT_ANSWERS,
+    &REJECT_WITHHELD,
     &GENERATION,
     &SERVICE_MESSAGES,
     &CONNECTIONS,

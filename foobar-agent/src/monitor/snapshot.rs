@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub interfaces: Vec<InterfaceSnapshot>,
     /// The rules in order of judgement; the last one is [`RuleSnapshot::POLICY`].
     pub rules: Vec<RuleSnapshot>,
+    /// What became of the answers to rejected packets. Those that never occurred may be absent.
+    pub answers: Vec<AnswerCount>,
     /// What the kernel counts by protocol.
     pub services: Vec<ServiceSnapshot>,
     /// The load balancer; `None`: this host balances nothing.
@@ -87,6 +89,15 @@ pub struct RuleSnapshot {
 impl RuleSnapshot {
     /// The name under which the default verdict is counted.
     pub const POLICY: &'static str = "policy";
+}
+
+/// Rejected packets that came to one end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerCount {
+    /// A word of `foobar_ebpf::abi::answer::Outcome`: the answer, or why there was none.
+    pub outcome: String,
+    /// Packets.
+    pub packets: u64,
 }
 
 /// What the kernel counted of one service.

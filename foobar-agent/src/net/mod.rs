@@ -38,6 +38,9 @@ pub struct Interface {
     pub name: String,
     /// Leads nowhere but to this host.
     pub loopback: bool,
+    /// Its hardware address, where it is an Ethernet interface: octets in the low 48 bits, the
+    /// first one highest.
+    pub station: Option<u64>,
     /// The XDP program that it runs.
     pub xdp: Option<XdpPresent>,
 }
@@ -115,16 +118,23 @@ fn is_default(route: &RouteMessage) -> bool {
 
 fn interface(link: LinkMessage) -> Option<Interface> {
     let mut name = None;
+    let mut station = None;
     let mut xdp = None;
     for attribute in link.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text),
+            LinkAttribute::Address(octets) => station = self::station(&octets),
             LinkAttribute::Xdp(attributes) => xdp = xdp_present(&attributes),
             _ => {}
         }
     }
     let loopback = link.header.flags.contains(LinkFlags::Loopback);
-    Some(Interface { ifindex: link.header.index, name: name?, loopback, xdp })
+    Some(Interface { ifindex: link.header.index, name: name?, loopback, station, xdp })
+}
+
+fn station(octets: &[u8]) -> Option<u64> {
+    let octets: [u8; 6] = octets.try_into().ok()?;
+    Some(octets.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)))
 }
 
 fn xdp_present(attributes: &[LinkXdp]) -> Option<XdpPresent> {
@@ -160,6 +170,13 @@ fn outgoing(route: &RouteMessage) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hardware_address_has_six_octets() {
+        assert_eq!(station(&[2, 0, 0, 0xab, 0, 1]), Some(0x0200_00ab_0001));
+        assert_eq!(station(&[10, 0, 0, 1]), None);
+        assert_eq!(station(&[]), None);
+    }
 
     #[test]
     fn only_a_unicast_route_of_the_main_table_leads_to_the_world() {

@@ -17,6 +17,8 @@ use crate::net::{self, Interface};
 pub(super) struct Held {
     pub(super) ifindex: u32,
     pub(super) mode: AttachedMode,
+    /// The interface's hardware address, as the datapath knows it.
+    station: Option<u64>,
     /// The kernel's number of the program: another one, or none, there means that it was taken off.
     program: u32,
 }
@@ -89,6 +91,7 @@ impl Interfaces {
         let present = net::interfaces().await?;
         self.notice_renamed(&present, firewall, kernel).await;
         self.notice_lost(&present, kernel).await;
+        self.notice_readdressed(&present, kernel).await;
         let wanted = self.wanted(firewall, &present).await?;
         let mut round = Round { unrouted: wanted.is_empty(), ..Round::default() };
         self.say_unrouted(round.unrouted);
@@ -161,8 +164,12 @@ impl Interfaces {
         match attached {
             Ok(attached) => {
                 say(name, mode, &attached);
-                let held =
-                    Held { ifindex: interface.ifindex, mode: attached.mode, program: attached.program };
+                let held = Held {
+                    ifindex: interface.ifindex,
+                    mode: attached.mode,
+                    station: interface.station,
+                    program: attached.program,
+                };
                 *state = State { held: Some(held), said: Said::Nothing };
                 round.note(interface, &attached);
             }
@@ -206,6 +213,20 @@ impl Interfaces {
                 tracing::warn!("{name} is still counted under its old name: {error}");
             }
             self.states.insert(name.clone(), State { held: Some(held), said: Said::Nothing });
+        }
+    }
+
+    /// Interfaces that have got another hardware address.
+    async fn notice_readdressed(&mut self, present: &[Interface], kernel: &Handle) {
+        for (name, state) in &mut self.states {
+            let Some(held) = &mut state.held else { continue };
+            let now = present.iter().find(|interface| interface.ifindex == held.ifindex);
+            let Some(now) = now.filter(|interface| interface.station != held.station) else { continue };
+            let Ok(number) = self.numbers.number(name) else { continue };
+            match kernel.attach(now.clone(), number, held.mode.asked_for()).await {
+                Ok(_) => held.station = now.station,
+                Err(error) => tracing::warn!("{name} rejects without an answer: {error}"),
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::firewall::compile::POLICY;
 use crate::kernel::Counters;
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
-    InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
 };
 
 /// What the agent knows beside its parts.
@@ -37,6 +37,7 @@ pub(super) fn take(
         generation: counters.generation,
         interfaces: interface_rows(counters, interfaces),
         rules: rule_rows(config, counters),
+        answers: answer_rows(counters),
         services: service_rows(config, counters),
         balancer,
         last_reload: about.last_reload.clone(),
@@ -81,6 +82,14 @@ fn rule_rows(config: &Config, counters: &Counters) -> Vec<RuleSnapshot> {
         packets: row.count.packets,
         bytes: row.count.bytes,
     });
+    rows.collect()
+}
+
+fn answer_rows(counters: &Counters) -> Vec<AnswerCount> {
+    let rows = counters
+        .answers
+        .iter()
+        .map(|row| AnswerCount { outcome: row.outcome.as_str().to_owned(), packets: row.count.packets });
     rows.collect()
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! ┌─────────────────┬──────┬──────────────┬──────┬───┐
-//! │ Header (4 units)│ Test │ Table (2)    │ Test │ … │
+//! │ Header (2 units)│ Test │ Table (2)    │ Test │ … │
 //! └─────────────────┴──────┴──────────────┴──────┴───┘
 //! ```
 //!
@@ -28,7 +28,7 @@ pub const HEADER_UNITS: usize = size_of::<Header>() / UNIT_BYTES;
 /// Units that an edge can number: an image has 512 MiB at most.
 pub const UNITS_MAX: usize = 1 << NODE_BITS;
 /// Diagrams that one image can hold side by side.
-pub const DIAGRAMS_MAX: usize = 8;
+pub const DIAGRAMS_MAX: usize = 4;
 /// Rule slots that an edge can number, the policy's included.
 pub const RULE_SLOTS_MAX: usize = 1 << NODE_BITS;
 
@@ -61,7 +61,7 @@ impl Edge {
 
     /// To a table of the nibble that lies `shift` bits up in a word.
     pub const fn table(word: u32, shift: u32, unit: u32) -> Self {
-        Self((word << 4 | shift / 4) << NODE_BITS | unit)
+        Self(((word << 4) | (shift / 4)) << NODE_BITS | unit)
     }
 
     /// To a test of a word.
@@ -151,12 +151,12 @@ pub struct Header {
     pub diagrams: u32,
     /// Rule slots, the policy's included, which is the last.
     pub rule_slots: u32,
-    /// Zero.
-    pub padding: [u32; 12],
     /// By diagram.
     pub roots: [Roots; DIAGRAMS_MAX],
+    /// Zero.
+    pub padding: [u32; 4],
 }
-const _: () = assert!(size_of::<Header>() == 128);
+const _: () = assert!(size_of::<Header>() == 64);
 
 /// A node with two children: what a run of single-bit decisions with a common way out comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 //! A change of anything here changes [`DATAPATH_VERSION`]: pins of another version are not
 //! adopted by an agent.
 
+pub mod answer;
+pub mod fragment;
 pub mod image;
 pub mod traffic;
 
@@ -43,6 +45,15 @@ pub mod map {
     pub const RULES: &str = "RULES";
     /// Per-CPU array of [`super::Counter`] by service slot. Each generation has its own.
     pub const SERVICES: &str = "SERVICES";
+    /// Hash of [`super::fragment::FirstFragment`] by [`super::fragment::FragmentKey`]. Each generation has its
+    /// own: rule slots are its own.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Per-CPU array of [`super::Counter`] by [`super::answer::Outcome`]: rejected packets, and
+    /// the bytes of what was sent to them. Shared.
+    pub const ANSWERS: &str = "ANSWERS";
+    /// Per-CPU array of one `u64`, a [`crate::reject::Limit`]: up to when, in nanoseconds of the
+    /// boot clock, answers are used up.
+    pub const ANSWER_LIMIT: &str = "ANSWER_LIMIT";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -101,8 +112,11 @@ pub struct InterfaceSlot {
     pub ifindex: u32,
     /// Logical number, below [`INTERFACES_MAX`].
     pub interface: u32,
+    /// Its hardware address: six octets, the first one in bits 47–40; 0 where it has none. Frames
+    /// for another station, which it takes while somebody listens on it, get no answer.
+    pub station: u64,
 }
-const _: () = assert!(size_of::<InterfaceSlot>() == 8);
+const _: () = assert!(size_of::<InterfaceSlot>() == 16);
 
 /// Logical interfaces, [`INTERFACE_UNKNOWN`] included: one bit each in a rule.
 pub const INTERFACES_MAX: u32 = 64;
@@ -167,4 +181,6 @@ pub mod setting {
     pub const ICMP_ERRORS: u32 = 1 << 3;
     /// Answers to a DHCP client pass before the rules.
     pub const DHCP: u32 = 1 << 4;
+    /// A rule or the policy rejects: senders are told.
+    pub const REJECT: u32 = 1 << 5;
 }

@@ -3,7 +3,9 @@
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
+use foobar_ebpf::abi::answer::Outcome;
+use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
@@ -11,6 +13,7 @@ use foobar_ebpf::abi::{
 };
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
+use foobar_ebpf::reject::{self, Limit};
 
 #[map]
 pub(super) static GENERATIONS: ProgramArray = ProgramArray::with_max_entries(GENERATION_SLOTS, 0);
@@ -36,6 +39,21 @@ pub(super) static RULES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(1,
 
 #[map]
 pub(super) static SERVICES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(SERVICES_MAX as u32, 0);
+
+/// The loader makes it small where nothing is judged.
+#[map]
+pub(super) static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment> =
+    LruHashMap::with_max_entries(fragment::ENTRIES, 0);
+
+#[map]
+pub(super) static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);
+
+/// Only who answers needs it, and nobody where nothing is rejected.
+#[map]
+static ANSWER_LIMIT: PerCpuArray<Limit> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+static ANSWER: PerCpuArray<reject::Memory> = PerCpuArray::with_max_entries(1, 0);
 
 /// The second of the boot clock in which this CPU last wrote a line, and its lines since.
 #[map]
@@ -75,14 +93,25 @@ pub(super) fn control(word: u32) -> u64 {
 /// The logical interface of an ifindex.
 #[inline(always)]
 pub(super) fn interface(ifindex: u32) -> u32 {
+    interface_slot(ifindex).map_or(INTERFACE_UNKNOWN, |slot| slot.interface)
+}
+
+/// The hardware address of an ifindex, 0 where none is known.
+#[inline(always)]
+pub(super) fn station(ifindex: u32) -> u64 {
+    interface_slot(ifindex).map_or(0, |slot| slot.station)
+}
+
+#[inline(always)]
+fn interface_slot(ifindex: u32) -> Option<&'static InterfaceSlot> {
     for probe in 0..INTERFACE_PROBES {
         if let Some(slot) = INTERFACES.get((ifindex + probe) & (INTERFACE_ENTRIES - 1))
             && slot.ifindex == ifindex
         {
-            return slot.interface;
+            return Some(slot);
         }
     }
-    INTERFACE_UNKNOWN
+    None
 }
 
 /// Adds one packet to a counter of this CPU. XDP on one CPU is not preempted by XDP, so a
@@ -105,6 +134,14 @@ pub(super) fn memory() -> Option<&'static mut Memory> {
     // packet is judged on this CPU until this one is done. Zeroes, which it begins with, are a
     // value, and the parser writes before it reads.
     SCRATCH.get_ptr_mut(0).map(|memory| unsafe { &mut *memory })
+}
+
+/// What this CPU answers with: memory to put an answer together, and how many there may be.
+#[inline(always)]
+pub(super) fn answering() -> Option<(&'static mut reject::Memory, &'static mut Limit)> {
+    let (memory, limit) = (ANSWER.get_ptr_mut(0)?, ANSWER_LIMIT.get_ptr_mut(0)?);
+    // SAFETY: as for `memory`; the two lie in different maps.
+    Some(unsafe { (&mut *memory, &mut *limit) })
 }
 
 /// Whether this CPU may write one more line in this second.

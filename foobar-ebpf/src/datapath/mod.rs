@@ -1,24 +1,27 @@
 //! The way of a packet through the kernel, top-down:
 //!
 //! ```text
-//! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit
+//! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit ─► (answer)
 //! ```
 
 mod exit;
+mod fragments;
 mod image;
 mod maps;
+mod reject;
 mod trace;
 
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control};
+use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control, setting};
 use foobar_ebpf::packet;
 use foobar_ebpf::packet::reader::AddressReader;
 use foobar_ebpf::policy::{self, Judgement};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
+use fragments::MapFragments;
 use image::MapImage;
 
 /// What is attached. It never changes: a ruleset is switched by the slot that it enters.
@@ -58,12 +61,17 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     };
     let parsed = packet::parse(&reader, &mut memory.parser);
     let image = MapImage::of_generation();
-    let judgement = policy::judge(parsed, interface, maps::FLAGS.load(), image.as_ref(), &mut memory.key);
+    let flags = maps::FLAGS.load();
+    let judgement = policy::judge(parsed, interface, flags, image.as_ref(), &MapFragments, &mut memory.key);
     if judgement.verdict == Verdict::Allow {
         exit::count_services(&reader, &parsed.packet);
     }
     trace::packet(&ctx, parsed, &judgement);
-    exit::count(interface, &judgement, length_bytes)
+    let action = exit::count(interface, &judgement, length_bytes);
+    if flags & setting::REJECT != 0 && judgement.verdict == Verdict::Reject {
+        return reject::answer(ctx.ctx, &memory.parser, ctx.ingress_ifindex() as u32);
+    }
+    action
 }
 
 /// The least that an XDP program can do: what a benchmark subtracts. Never attached.

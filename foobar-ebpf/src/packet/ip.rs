@@ -25,6 +25,10 @@ pub(super) struct Header {
     /// Where this fragment's data belongs in its datagram; 0 for a first or only fragment.
     pub(super) fragment_offset_bytes: u16,
     pub(super) more_fragments: bool,
+    /// The sender's number of the datagram; in IPv6 only a Fragment header has one.
+    pub(super) identification: u32,
+    /// The protocol behind what says so; in IPv6 that is the Fragment header.
+    pub(super) fragment_protocol: u8,
 }
 
 impl Header {
@@ -39,6 +43,8 @@ impl Header {
         end_offset: 0,
         fragment_offset_bytes: 0,
         more_fragments: false,
+        identification: 0,
+        fragment_protocol: 0,
     };
 }
 
@@ -64,8 +70,19 @@ const TCP: u8 = 6;
 #[inline(always)]
 pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(reader: &R, offset: usize) -> Result<Header, Reason> {
     let header = reader.read::<IPV4_HEADER_BYTES>(offset).ok_or(Reason::MalformedIpv4Header)?;
-    let [version_ihl, _, length_high, length_low, _, _, fragment_high, fragment_low, ttl, protocol, ..] =
-        header;
+    let [
+        version_ihl,
+        _,
+        length_high,
+        length_low,
+        id_high,
+        id_low,
+        fragment_high,
+        fragment_low,
+        ttl,
+        protocol,
+        ..,
+    ] = header;
     let header_bytes = usize::from(version_ihl & 0x0f) * 4;
     if version_ihl >> 4 != 4 || header_bytes < IPV4_HEADER_BYTES {
         return Err(Reason::MalformedIpv4Header);
@@ -87,6 +104,8 @@ pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
         end_offset: offset + total_bytes,
         fragment_offset_bytes: (fragment & 0x1fff) << 3,
         more_fragments: fragment & 0x2000 != 0,
+        identification: u32::from(u16::from_be_bytes([id_high, id_low])),
+        fragment_protocol: protocol,
     })
 }
 
@@ -118,6 +137,8 @@ pub(super) fn parse_ipv6<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
         end_offset,
         fragment_offset_bytes: 0,
         more_fragments: false,
+        identification: 0,
+        fragment_protocol: 0,
     })
 }
 
@@ -140,9 +161,11 @@ fn skip_extensions<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) ->
         if header.transport_offset + 8 > header.end_offset {
             return Err(cut_off(header));
         }
-        // Every extension header is at least 8 octets long and starts with the next one's number.
-        let [next_header, length, fragment_high, fragment_low, ..] =
-            reader.read::<8>(header.transport_offset).ok_or_else(|| cut_off(header))?;
+        // One word that is shifted: octets of an array the compiler takes apart on the stack, in
+        // loads that the verifier finds misaligned.
+        let first = reader.read::<8>(header.transport_offset).map(u64::from_be_bytes);
+        let Extension { next_header, length, fragment, identification } =
+            Extension::from_word(first.ok_or_else(|| cut_off(header))?);
         let header_bytes = match header.protocol {
             // RFC 8200 §4.5; the octet after the next header is reserved, not a length.
             extension::FRAGMENT => 8,
@@ -153,9 +176,14 @@ fn skip_extensions<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) ->
         };
         if header.protocol == extension::FRAGMENT {
             // Offset in units of 8 octets (13 bits), reserved (2 bits), M.
-            let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
             header.fragment_offset_bytes = fragment & 0xfff8;
-            header.more_fragments = fragment & 1 != 0;
+            // A second Fragment header is part of the first one's datagram, and changes nothing
+            // about it; RFC 6946: one that says "whole" makes no fragment.
+            if !header.more_fragments {
+                header.more_fragments = fragment & 1 != 0;
+                header.identification = identification;
+                header.fragment_protocol = next_header;
+            }
         }
         header.transport_offset += header_bytes;
         if header.transport_offset > header.end_offset {
@@ -168,6 +196,31 @@ fn skip_extensions<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) ->
         }
     }
     if is_extension(header.family, header.protocol) { Err(Reason::MalformedExtensionHeader) } else { Ok(()) }
+}
+
+/// The first 8 octets of an extension header; none is shorter. What is only in some means nothing
+/// in the others.
+struct Extension {
+    next_header: u8,
+    /// In all but the Fragment header.
+    length: u8,
+    /// In the Fragment header: offset in units of 8 octets (13 bits), reserved (2 bits), M.
+    fragment: u16,
+    /// In the Fragment header.
+    identification: u32,
+}
+
+impl Extension {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the fields of the word, the first one highest")]
+    const fn from_word(word: u64) -> Self {
+        Self {
+            next_header: (word >> 56) as u8,
+            length: (word >> 48) as u8,
+            fragment: (word >> 32) as u16,
+            identification: word as u32,
+        }
+    }
 }
 
 /// A chain that ends inside the first fragment of a longer datagram is that fragment's fault (RFC 7112).

@@ -59,6 +59,14 @@ pub struct Packet {
     pub hop_limit: u8,
     /// A fragment that is not the first of its datagram: it has no transport header.
     pub later_fragment: bool,
+    /// A fragment that is the first of several: the others take its verdict.
+    pub first_fragment: bool,
+    /// IPv4's protocol, or the next header that the Fragment header names: what all fragments of
+    /// a datagram say alike. Of no meaning where the packet is no fragment.
+    pub fragment_protocol: u8,
+    /// The sender's number of the datagram, 16 bits in IPv4, 32 in IPv6. Of no meaning where the
+    /// packet is no fragment.
+    pub identification: u32,
     /// What is known beyond the protocol's number.
     pub transport: Transport,
 }
@@ -122,6 +130,9 @@ impl Packet {
         protocol: 0,
         hop_limit: 0,
         later_fragment: false,
+        first_fragment: false,
+        fragment_protocol: 0,
+        identification: 0,
         transport: Transport::OPAQUE,
     };
 
@@ -134,15 +145,15 @@ impl Packet {
 }
 
 /// Octet counts and `EtherType`s of the link layer (IEEE 802.3, 802.1Q, 802.1ad).
-mod ethernet {
-    pub(super) const HEADER_BYTES: usize = 14;
+pub(crate) mod ethernet {
+    pub(crate) const HEADER_BYTES: usize = 14;
     pub(super) const ETHERTYPE_OFFSET: usize = 12;
-    pub(super) const TAG_BYTES: usize = 4;
+    pub(crate) const TAG_BYTES: usize = 4;
     pub(super) const TAGS_MAX: usize = 2;
     pub(super) const IPV4: u16 = 0x0800;
     pub(super) const IPV6: u16 = 0x86dd;
 
-    pub(super) const fn is_tag(ethertype: u16) -> bool {
+    pub(crate) const fn is_tag(ethertype: u16) -> bool {
         matches!(ethertype, 0x8100 | 0x88a8 | 0x9100)
     }
 }
@@ -159,6 +170,26 @@ impl Scratch {
     /// Before the first packet.
     pub const EMPTY: Self =
         Self { header: ip::Header::NONE, parsed: Parsed { status: Status::Foreign, packet: Packet::NONE } };
+
+    /// The frame that was parsed last.
+    #[inline(always)]
+    pub const fn parsed(&self) -> &Parsed {
+        &self.parsed
+    }
+
+    /// Where its transport header begins, or what cannot be skipped, from the start of the frame.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "an IP length and a few headers")]
+    pub const fn transport_offset(&self) -> u32 {
+        self.header.transport_offset as u32
+    }
+
+    /// Where its IP packet ends, from the start of the frame.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "an IP length and a few headers")]
+    pub const fn end_offset(&self) -> u32 {
+        self.header.end_offset as u32
+    }
 }
 
 /// Reads an Ethernet frame.
@@ -205,6 +236,9 @@ fn parse_frame<R: PacketReader + ?Sized>(
         protocol: header.protocol,
         hop_limit: header.hop_limit,
         later_fragment: header.fragment_offset_bytes != 0,
+        first_fragment: header.fragment_offset_bytes == 0 && header.more_fragments,
+        fragment_protocol: header.fragment_protocol,
+        identification: header.identification,
         transport: transport::parse(reader, header)?,
     }))
 }

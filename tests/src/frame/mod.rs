@@ -91,7 +91,7 @@ impl Frame {
 }
 
 /// The internet checksum (RFC 1071): the ones' complement of the ones' complement sum.
-pub(crate) fn checksum(parts: &[&[u8]]) -> u16 {
+pub fn checksum(parts: &[&[u8]]) -> u16 {
     let bytes = parts.concat();
     let words = bytes.chunks(2).map(|word| (u32::from(word[0]) << 8) | u32::from(*word.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use foobar_ebpf::abi::image::DIAGRAMS_MAX;
 
-use super::merge::Merger;
+use super::merge::{Merger, Which};
 use super::space::{self, Family};
 use super::store::{NodeId, Store, TooManyNodes};
 use crate::firewall::address::AddressSet;
@@ -15,9 +15,12 @@ use crate::firewall::numbers::InterfaceNumbers;
 use crate::firewall::ruleset::Rule;
 
 /// Two diagrams are put together where the result has at most so many nodes for each that they had…
-const GROWTH_MAX: usize = 4;
+const GROWTH_MAX: usize = 2;
 /// … and so many more.
-const GROWTH_FREE: usize = 16_384;
+const GROWTH_FREE: usize = 4_096;
+
+/// Nodes that a rule makes on the way, roughly: room for them at once spares making it again and again.
+const NODES_A_RULE: usize = 16;
 
 /// The diagrams of one family: at least one, at most [`DIAGRAMS_MAX`].
 pub type Trees = Vec<NodeId>;
@@ -42,7 +45,8 @@ impl Forest {
         numbers: &InterfaceNumbers,
         end_of: impl Fn(usize) -> u32,
     ) -> Result<Self, TooManyNodes> {
-        let mut merger = Merger::default();
+        let mut merger = Merger::new(Which::Least);
+        store.reserve(rules.len().saturating_mul(NODES_A_RULE));
         let mut trees = |family| {
             let rules = rules.iter().enumerate().map(|(slot, rule)| (NodeId::end(end_of(slot)), rule));
             let parts = Parts::of_rules(store, &mut merger, family, rules, numbers)?;
@@ -50,6 +54,17 @@ impl Forest {
         };
         let [ipv4, ipv6] = Family::BOTH.map(&mut trees);
         Ok(Self { ipv4: ipv4?, ipv6: ipv6? })
+    }
+}
+
+impl Forest {
+    /// As one diagram a family, however large.
+    ///
+    /// # Errors
+    /// When the store cannot hold them.
+    pub fn into_single(self, store: &mut Store) -> Result<[NodeId; 2], TooManyNodes> {
+        let mut merger = Merger::new(Which::Least);
+        Ok([merger.all(store, self.ipv4)?, merger.all(store, self.ipv6)?])
     }
 }
 
@@ -134,7 +149,7 @@ fn plant(store: &mut Store, merger: &mut Merger, parts: Parts) -> Result<Trees, 
             for first in 0..second {
                 let room = (sizes[first] + sizes[second]) * GROWTH_MAX + GROWTH_FREE;
                 let limit = store.set_limit(store.limit().min(store.len() + room));
-                let merged = merger.least(store, trees[first], trees[second]);
+                let merged = merger.merge(store, trees[first], trees[second]);
                 store.set_limit(limit);
                 if let Ok(merged) = merged {
                     trees.remove(second);

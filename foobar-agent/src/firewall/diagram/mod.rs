@@ -17,4 +17,5 @@ mod store;
 
 pub use forest::{Forest, Trees};
 pub use layout::{Layout, LayoutError};
+pub use merge::{Cut, Merger, Which};
 pub use store::{Node, NodeId, Store, TooManyNodes};

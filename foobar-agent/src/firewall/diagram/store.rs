@@ -1,5 +1,7 @@
 //! The nodes of all diagrams, each there once. Owns the canonical form; knows no rules.
 
+use std::collections::HashMap;
+
 use hashbrown::HashTable;
 use thiserror::Error;
 
@@ -31,6 +33,8 @@ impl NodeId {
 /// which leave to `miss`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
+    /// Index of the word.
+    pub word: u32,
     /// Bits that are compared, one at least.
     pub mask: u64,
     /// What they must be.
@@ -39,8 +43,6 @@ pub struct Node {
     pub hit: NodeId,
     /// Where one of them is not.
     pub miss: NodeId,
-    /// Index of the word.
-    pub word: u32,
 }
 
 impl Node {
@@ -78,6 +80,15 @@ impl Store {
         Self { nodes: Vec::new(), bounds: Vec::new(), unique: HashTable::new(), limit }
     }
 
+    /// Makes room for so many more nodes.
+    pub(super) fn reserve(&mut self, nodes: usize) {
+        let nodes = nodes.min(self.limit.saturating_sub(self.nodes.len()));
+        self.nodes.reserve(nodes);
+        self.bounds.reserve(nodes);
+        let known = &self.nodes;
+        self.unique.reserve(nodes, |&index| hash(&known[index as usize]));
+    }
+
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -111,6 +122,43 @@ impl Store {
     /// The greatest end that a diagram leads to.
     pub fn greatest(&self, id: NodeId) -> u32 {
         id.as_end().unwrap_or_else(|| self.bounds[id.0 as usize].greatest)
+    }
+
+    /// Whether every packet reaches an end that is not [`NodeId::NOTHING`].
+    pub fn is_complete(&self, id: NodeId) -> bool {
+        self.greatest(id) != NodeId::NOTHING.0 & !NodeId::END
+    }
+
+    /// The diagram with other ends.
+    ///
+    /// # Errors
+    /// When the store is full.
+    pub fn with_ends(
+        &mut self,
+        root: NodeId,
+        end: impl Fn(NodeId) -> NodeId,
+    ) -> Result<NodeId, TooManyNodes> {
+        self.with_ends_known(root, &end, &mut HashMap::new())
+    }
+
+    fn with_ends_known(
+        &mut self,
+        id: NodeId,
+        end: &impl Fn(NodeId) -> NodeId,
+        known: &mut HashMap<NodeId, NodeId>,
+    ) -> Result<NodeId, TooManyNodes> {
+        if id.as_end().is_some() {
+            return Ok(end(id));
+        }
+        if let Some(&done) = known.get(&id) {
+            return Ok(done);
+        }
+        let node = self.node(id);
+        let hit = self.with_ends_known(node.hit, end, known)?;
+        let miss = self.with_ends_known(node.miss, end, known)?;
+        let done = self.test(node.word, node.mask, node.value, hit, miss)?;
+        known.insert(id, done);
+        Ok(done)
     }
 
     /// The diagram that goes to `hit` where the bits of `mask` have their `value`, else to `miss`.
