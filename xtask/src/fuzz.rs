@@ -62,7 +62,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         ensure!(seeds.is_dir(), "no corpus in {}", seeds.display());
         feed(&cargo_fuzz, name, &[&found, &seeds], &[format!("-max_total_time={}", options.seconds)])?;
         if options.keep {
-            feed(&cargo_fuzz, name, &[&seeds, &found], &["-merge=1".to_owned()])?;
+            feed(&cargo_fuzz, name, &[&seeds, &found], &["-set_cover_merge=1".to_owned()])?;
         }
     }
     Ok(())
