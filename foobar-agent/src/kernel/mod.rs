@@ -31,6 +31,7 @@ mod pins;
 mod preflight;
 mod session;
 mod sys;
+pub mod traffic;
 mod value;
 mod worker;
 

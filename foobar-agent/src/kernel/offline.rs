@@ -24,7 +24,7 @@ const NOT_RUN: &str = "the kernel does not run the frame";
 
 /// One generation, loaded for test runs.
 pub struct Bed {
-    instance: Instance,
+    pub(super) instance: Instance,
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
@@ -250,7 +250,7 @@ pub(super) fn arrive_at(
         .map_err(KernelError::bpf("cannot enter an interface"))
 }
 
-fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
+pub(super) fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
     let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
     let result = program.test_run(options).map_err(KernelError::bpf(NOT_RUN))?;
     Ok(Ran { action: result.return_value, duration: result.duration })

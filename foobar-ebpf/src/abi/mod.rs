@@ -8,6 +8,7 @@ pub mod answer;
 pub mod fragment;
 pub mod image;
 pub mod report;
+pub mod traffic;
 
 use core::mem::size_of;
 
