@@ -21,7 +21,7 @@ use reader::PacketReader;
 pub struct Parsed {
     /// Which of the three outcomes.
     pub status: Status,
-    /// The packet; [`Packet::NONE`] unless there is one.
+    /// The packet. Unless there is one, what the memory held that it was parsed into.
     pub packet: Packet,
 }
 
@@ -193,23 +193,22 @@ impl Scratch {
 }
 
 /// Reads an Ethernet frame.
+///
+/// Fields go straight to where they stay, each on its own path: of a value that is put together on
+/// several paths and stored behind them, every field would take a place on the kernel's small stack.
 #[inline(always)]
 pub fn parse<'s, R: PacketReader + ?Sized>(reader: &R, scratch: &'s mut Scratch) -> &'s Parsed {
-    scratch.parsed = match parse_frame(reader, &mut scratch.header) {
-        Ok(Some(packet)) => Parsed { status: Status::Packet, packet },
-        Ok(None) => Parsed { status: Status::Foreign, packet: Packet::NONE },
-        Err(reason) => Parsed { status: Status::Malformed(reason), packet: Packet::NONE },
+    scratch.parsed.status = match parse_frame(reader, scratch) {
+        Ok(status) => status,
+        Err(reason) => Status::Malformed(reason),
     };
     reader.forget();
     &scratch.parsed
 }
 
-/// `Ok(None)` is a foreign frame.
 #[inline(always)]
-fn parse_frame<R: PacketReader + ?Sized>(
-    reader: &R,
-    header: &mut ip::Header,
-) -> Result<Option<Packet>, Reason> {
+fn parse_frame<R: PacketReader + ?Sized>(reader: &R, scratch: &mut Scratch) -> Result<Status, Reason> {
+    let Scratch { header, parsed: Parsed { packet, .. } } = scratch;
     if reader.length_bytes() < ethernet::HEADER_BYTES {
         return Err(Reason::MalformedEthernet);
     }
@@ -226,21 +225,20 @@ fn parse_frame<R: PacketReader + ?Sized>(
         ethernet::IPV4 => ip::parse_ipv4(reader, offset)?,
         ethernet::IPV6 => ip::parse_ipv6(reader, offset)?,
         tag if ethernet::is_tag(tag) => return Err(Reason::MalformedVlan),
-        _ => return Ok(None),
+        _ => return Ok(Status::Foreign),
     };
     reader.forget();
     ip::finish(reader, header)?;
-    Ok(Some(Packet {
-        source: header.source,
-        destination: header.destination,
-        protocol: header.protocol,
-        hop_limit: header.hop_limit,
-        later_fragment: header.fragment_offset_bytes != 0,
-        first_fragment: header.fragment_offset_bytes == 0 && header.more_fragments,
-        fragment_protocol: header.fragment_protocol,
-        identification: header.identification,
-        transport: transport::parse(reader, header)?,
-    }))
+    transport::parse(reader, header, &mut packet.transport)?;
+    packet.source = header.source;
+    packet.destination = header.destination;
+    packet.protocol = header.protocol;
+    packet.hop_limit = header.hop_limit;
+    packet.later_fragment = header.fragment_offset_bytes != 0;
+    packet.first_fragment = header.fragment_offset_bytes == 0 && header.more_fragments;
+    packet.fragment_protocol = header.fragment_protocol;
+    packet.identification = header.identification;
+    Ok(Status::Packet)
 }
 
 #[inline(always)]
