@@ -151,7 +151,7 @@ fn both_families(value: Value<'_>, text: &str) -> Vec<IcmpMatch> {
     matches
 }
 
-fn names(family: u8) -> &'static [Name] {
+pub(super) fn names(family: u8) -> &'static [Name] {
     if family == ICMP { ICMP_NAMES } else { ICMPV6_NAMES }
 }
 

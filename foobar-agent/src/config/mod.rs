@@ -18,6 +18,7 @@ mod host_names;
 mod icmp;
 mod lint;
 mod lists;
+pub(crate) mod lookup;
 mod members;
 pub mod model;
 mod monitor;

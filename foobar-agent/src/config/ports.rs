@@ -11,7 +11,7 @@ type Range = RangeInclusive<u16>;
 
 /// Protocols whose first four octets are source and destination port, and under which name
 /// `/etc/services` has their services: UDP-Lite has UDP's (RFC 3828, section 7).
-const WITH_PORTS: [(u8, &str); 5] =
+pub(super) const WITH_PORTS: [(u8, &str); 5] =
     [(TCP, "tcp"), (UDP, "udp"), (SCTP, "sctp"), (DCCP, "dccp"), (UDPLITE, "udp")];
 
 /// The ports that a rule names, in order, none twice. `protocols` must be of those that have ports.
