@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::arguments::CheckOptions;
-use super::{Output, print};
+use super::{Output, here, print};
 use crate::config::{self, Diagnostics, Loaded};
 
 /// What `check --json` prints.
@@ -20,7 +20,7 @@ struct Report<'a> {
 /// `emit` writes to standard output also where the check fails.
 pub(super) fn check(options: &CheckOptions, emit: impl FnOnce(&str) -> anyhow::Result<()>) -> Output {
     let file = options.file.as_path();
-    match config::load(file) {
+    match config::check(file, &here::look()) {
         Ok(Loaded { warnings, .. }) if options.json => {
             print::json(&Report { file, ok: true, diagnostics: &warnings })
         }

@@ -15,6 +15,7 @@ mod act;
 mod arguments;
 mod check;
 mod failure;
+mod here;
 mod lists;
 mod print;
 mod status;

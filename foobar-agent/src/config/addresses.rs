@@ -3,9 +3,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::members::Members;
 use super::reader::Value;
 use super::suggest::quoted;
-use crate::firewall::address::{AddressSet, Prefix, mapped};
+use crate::firewall::address::{Prefix, mapped};
+
+/// Prefixes that a hint names at most.
+const RANGE_HINT_PREFIXES: usize = 4;
 
 /// A prefix that was read, perhaps not in its canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,10 @@ pub(super) enum AddressError {
     Length(u8),
     #[error("has a netmask")]
     Netmask(Option<Prefix>),
+    #[error("is a range over two address families")]
+    Families,
+    #[error("is a range from high to low")]
+    Backwards(IpAddr, IpAddr),
     #[error("is neither an address nor a prefix")]
     Unknown,
 }
@@ -39,6 +47,8 @@ impl AddressError {
             Self::Length(most) => format!("write a length from 0 to {most} behind the `/`"),
             Self::Netmask(Some(prefix)) => format!("write the prefix length, `{prefix}`"),
             Self::Netmask(None) => "write a prefix length, such as 192.0.2.0/24".to_owned(),
+            Self::Families => "write a range for each".to_owned(),
+            Self::Backwards(low, high) => format!("write `{low}-{high}`"),
             Self::Unknown => {
                 "such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32; host names are not resolved".to_owned()
             }
@@ -91,37 +101,25 @@ fn length_error(address: IpAddr, length: &str, most: u8) -> AddressError {
     AddressError::Netmask(length.and_then(|length| Prefix::new(address, length)))
 }
 
-/// Prefixes on their way to an [`AddressSet`].
-#[derive(Debug, Default)]
-pub(super) struct Members {
-    prefixes: Vec<Prefix>,
-    /// IPv6 prefixes around the block in which [`AddressSet`] keeps IPv4: `::/0` means no IPv4 address.
-    around_ipv4: Vec<Prefix>,
+/// Reads `192.0.2.1-192.0.2.9`, spaces around the hyphen or not; `None` for what is no range.
+pub(super) fn parse_range(text: &str) -> Option<Result<(IpAddr, IpAddr), AddressError>> {
+    let (first, last) = text.split_once('-')?;
+    Some(parse_ends(first.trim_ascii_end(), last.trim_ascii_start()))
 }
 
-impl Members {
-    pub(super) fn push(&mut self, prefix: Prefix) {
-        let length = prefix.mapped_length();
-        let ipv4_start = mapped(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        if length < 96 && Prefix::from_mapped(ipv4_start, length) == prefix {
-            self.around_ipv4.push(prefix);
-        } else {
-            self.prefixes.push(prefix);
+fn parse_ends(first: &str, last: &str) -> Result<(IpAddr, IpAddr), AddressError> {
+    let (first, last) = (parse_address(first)?, parse_address(last)?);
+    for end in [first, last] {
+        if let IpAddr::V6(address) = end
+            && let Some(ipv4) = address.to_ipv4_mapped()
+        {
+            return Err(AddressError::Mapped(ipv4.to_string()));
         }
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.prefixes.is_empty() && self.around_ipv4.is_empty()
+    if first.is_ipv4() != last.is_ipv4() {
+        return Err(AddressError::Families);
     }
-
-    pub(super) fn into_set(self) -> AddressSet {
-        let set: AddressSet = self.prefixes.into_iter().collect();
-        if self.around_ipv4.is_empty() {
-            return set;
-        }
-        let around: AddressSet = self.around_ipv4.into_iter().collect();
-        around.difference(&AddressSet::ipv4()).union(&set)
-    }
+    if first > last { Err(AddressError::Backwards(last, first)) } else { Ok((first, last)) }
 }
 
 /// An address or prefix in the configuration itself, where host bits are an error.
@@ -135,10 +133,24 @@ pub(super) fn read_prefix(value: Value<'_>, text: &str) -> Option<Prefix> {
             None
         }
         Err(error) => {
-            value.error(format!("{} {error}", quoted(text)), error.hint());
+            let hint = match parse_range(text) {
+                Some(Ok(ends)) => range_hint(ends),
+                _ => error.hint(),
+            };
+            value.error(format!("{} {error}", quoted(text)), hint);
             None
         }
     }
+}
+
+/// Ranges stand in prefix files only: here, somebody shall see what is covered.
+fn range_hint((first, last): (IpAddr, IpAddr)) -> String {
+    let mut members = Members::default();
+    members.push_range(first, last);
+    let prefixes = members.into_set().prefixes();
+    let written: Vec<String> = prefixes.iter().take(RANGE_HINT_PREFIXES).map(Prefix::to_string).collect();
+    let more = if prefixes.len() > written.len() { ", …" } else { "" };
+    format!("write prefixes: {}{more}; ranges are read from files of prefixes only", written.join(", "))
 }
 
 /// An address with a port, to listen on or to connect to.

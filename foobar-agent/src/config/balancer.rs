@@ -11,7 +11,7 @@ use super::model::{Balancer, CertificateFiles, Site};
 use super::names::read_site_host;
 use super::pools::{self, NamedPool};
 use super::reader::{Table, Value};
-use super::suggest::{did_you_mean, one_of, quoted};
+use super::suggest::{one_of, quoted};
 
 /// More worker threads than any host has cores.
 const MAX_WORKERS: u16 = 1024;
@@ -120,10 +120,11 @@ fn pool_index(value: Value<'_>, pools: &mut [NamedPool<'_>]) -> Option<usize> {
         return Some(index);
     }
     let known: Vec<&str> = pools.iter().map(|pool| pool.name).collect();
-    let hint = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
-        [] => format!("add [[balancer.pools]] with name = \"{}\" and its backends", name.escape_debug()),
-        known => format!("the pools are {}", one_of(known)),
-    });
+    let hint =
+        value.report().did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
+            [] => format!("add [[balancer.pools]] with name = \"{}\" and its backends", name.escape_debug()),
+            known => format!("the pools are {}", one_of(known)),
+        });
     value.error(format!("there is no pool {}", quoted(name)), hint);
     None
 }

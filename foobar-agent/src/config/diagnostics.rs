@@ -2,10 +2,13 @@
 //! [`Diagnostics`], for people ([`fmt::Display`]) and for tools (serde). Knows nothing of
 //! what the configuration means.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use super::suggest::is_shown;
 
 /// Longer source lines are not shown below their diagnostic; the position must do.
 const MAX_EXCERPT_CHARS: usize = 160;
@@ -56,7 +59,7 @@ impl Excerpt {
         if line.chars().nth(MAX_EXCERPT_CHARS).is_some() {
             return None;
         }
-        let text = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = line.chars().map(|c| if is_shown(c) { c } else { ' ' }).collect();
         Some(Self { text, width: width.max(1) })
     }
 }
@@ -94,15 +97,16 @@ pub struct Diagnostics(Vec<Diagnostic>);
 impl Diagnostics {
     /// Orders what was found: file by file as first met, then by position.
     pub(super) fn new(mut found: Vec<Diagnostic>) -> Self {
-        let mut files: Vec<PathBuf> = Vec::new();
+        let mut files: HashMap<PathBuf, usize> = HashMap::new();
         for diagnostic in &found {
-            if !files.contains(&diagnostic.file) {
-                files.push(diagnostic.file.clone());
+            let next = files.len();
+            if !files.contains_key(&diagnostic.file) {
+                files.insert(diagnostic.file.clone(), next);
             }
         }
         found.sort_by_key(|diagnostic| {
-            let file = files.iter().position(|file| *file == diagnostic.file);
-            (file, diagnostic.line, diagnostic.column, diagnostic.severity)
+            let file = files.get(&diagnostic.file);
+            (file.copied(), diagnostic.line, diagnostic.column, diagnostic.severity)
         });
         Self(found)
     }

@@ -1,25 +1,39 @@
 //! `[firewall]`: where the datapath attaches, and the ruleset.
 
-use foobar_ebpf::verdict::Verdict;
-
 use super::lint;
 use super::model::{AttachMode, Firewall, Interfaces};
 use super::names::read_interface;
 use super::reader::{Table, Value};
 use super::rules::{self, read_verdict};
 use super::sets::Sets;
-use super::suggest::{did_you_mean, one_of, quoted};
+use super::source::Span;
+use super::suggest::{one_of, quoted};
 use crate::firewall::ruleset::{Essentials, Ruleset};
 
 /// Names that `essentials` takes.
 const ESSENTIALS: [&str; 4] = ["nd", "mld", "icmp-errors", "dhcp"];
 
+/// Where the parts of a firewall stand in the file, for what is said of them later.
+#[derive(Default)]
+pub(super) struct Places {
+    /// `[firewall]`
+    pub(super) section: Span,
+    /// The value of `default`.
+    pub(super) default: Span,
+    /// The value of `interfaces`.
+    pub(super) interfaces: Span,
+    /// Each rule's table, in order.
+    pub(super) rules: Vec<Span>,
+}
+
 /// Without `[firewall]` the host judges nothing, and counts where a default route is.
-pub(super) fn read(root: &mut Table<'_>) -> Firewall {
+pub(super) fn read(root: &mut Table<'_>, places: &mut Places) -> Firewall {
     let mut judges_nothing = Firewall { interfaces: Interfaces::Auto, mode: AttachMode::Auto, ruleset: None };
     let Some(mut table) = root.table("firewall", "[firewall]") else { return judges_nothing };
-    if let Some(interfaces) = table.optional("interfaces").map(interfaces) {
-        judges_nothing.interfaces = interfaces;
+    places.section = table.span().clone();
+    if let Some(value) = table.optional("interfaces") {
+        places.interfaces = value.span();
+        judges_nothing.interfaces = interfaces(value);
     }
     if let Some(mode) = table.optional("mode").and_then(mode) {
         judges_nothing.mode = mode;
@@ -28,21 +42,21 @@ pub(super) fn read(root: &mut Table<'_>) -> Firewall {
     let default = default_value.and_then(read_verdict);
     let essentials = table.optional("essentials").map_or(Essentials::ALL, essentials);
     let sets = table.table("sets", "[firewall.sets]").map(Sets::read).unwrap_or_default();
-    let rules = rules::read(&mut table, &sets);
+    let rules;
+    (rules, places.rules) = rules::read(&mut table, &sets);
     let report = table.report();
     table.finish();
 
     let (Some(default_value), Some(default)) = (default_value, default) else { return judges_nothing };
+    places.default = default_value.span();
+    let ruleset = Ruleset { default, essentials, rules };
     // With an error, rules and sets are not what the user means, and these would mislead.
     if !report.has_errors() {
         sets.check_use(report);
-        lint::check_rules(&rules, &judges_nothing.interfaces, report);
-        if default != Verdict::Allow {
-            lint::check_default_drop(default_value, essentials, &rules);
-        }
+        lint::impossible::check(&ruleset, places, &judges_nothing.interfaces, report);
+        lint::essentials::check(&ruleset, places, report);
     }
-    let rules = rules.into_iter().map(|(rule, _)| rule).collect();
-    Firewall { ruleset: Some(Ruleset { default, essentials, rules }), ..judges_nothing }
+    Firewall { ruleset: Some(ruleset), ..judges_nothing }
 }
 
 fn interfaces(value: Value<'_>) -> Interfaces {
@@ -84,7 +98,7 @@ fn essentials(value: Value<'_>) -> Essentials {
             Some("icmp-errors") => essentials.icmp_errors = true,
             Some("dhcp") => essentials.dhcp = true,
             Some(unknown) => {
-                let hint = did_you_mean(unknown, ESSENTIALS.into_iter());
+                let hint = value.report().did_you_mean(unknown, ESSENTIALS.into_iter());
                 let hint = hint.unwrap_or_else(|| format!("true, false, or of {}", one_of(&ESSENTIALS)));
                 value.error(format!("{} is no essential", quoted(unknown)), hint);
             }

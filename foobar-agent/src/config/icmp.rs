@@ -3,7 +3,7 @@
 
 use super::protocols::{ICMP, ICMPV6, decimal, protocol_name};
 use super::reader::Value;
-use super::suggest::{did_you_mean, quoted};
+use super::suggest::quoted;
 use crate::firewall::ruleset::IcmpMatch;
 
 /// A name, its type and perhaps its code.
@@ -116,7 +116,7 @@ fn one_family(value: Value<'_>, text: &str, family: u8) -> Option<IcmpMatch> {
     if let (Some(kind), Some(code)) = (kind, code) {
         return Some(IcmpMatch { protocol: family, kind, code });
     }
-    let hint = did_you_mean(text, names(family).iter().map(|&(name, ..)| name));
+    let hint = value.report().did_you_mean(text, names(family).iter().map(|&(name, ..)| name));
     let hint = hint.unwrap_or_else(|| "write its number, such as 3, or with a code, \"3/4\"".to_owned());
     value.error(format!("{} is no type of {}", quoted(text), protocol_name(family)), hint);
     None
@@ -132,7 +132,9 @@ fn both_families(value: Value<'_>, text: &str) -> Vec<IcmpMatch> {
     for family in [ICMP, ICMPV6] {
         let Some((_, kind, code)) = names(family).iter().find(|(name, ..)| *name == text) else {
             let in_icmpv6 = |name: &&str| ICMPV6_NAMES.iter().any(|(known, ..)| known == name);
-            let hint = did_you_mean(text, ICMP_NAMES.iter().map(|&(name, ..)| name).filter(in_icmpv6));
+            let hint = value
+                .report()
+                .did_you_mean(text, ICMP_NAMES.iter().map(|&(name, ..)| name).filter(in_icmpv6));
             let hint = hint.unwrap_or_else(|| "write a rule for each protocol".to_owned());
             value.error(format!("{} is no type of {}", quoted(text), protocol_name(family)), hint);
             return Vec::new();

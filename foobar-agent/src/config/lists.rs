@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::addresses::{Members, read_prefix};
+use super::addresses::read_prefix;
+use super::members::Members;
 use super::reader::Value;
 use super::sets::Sets;
-use crate::firewall::address::{AddressSet, Prefix};
+use crate::firewall::address::AddressSet;
 
 /// The lists that were read, by what is written in them.
 pub(super) struct Lists<'a, 's> {
@@ -25,13 +26,11 @@ impl<'a, 's> Lists<'a, 's> {
     pub(super) fn read(&mut self, value: Value<'a>) -> Arc<AddressSet> {
         let entries = value.one_or_list();
         let texts: Vec<&str> = entries.iter().filter_map(|entry| entry.string()).collect();
-        // What is wrong in a list is said once for each place: a list with an error is never in here.
-        if texts.len() == entries.len()
-            && let Some(known) = self.seen.get(&texts)
-        {
+        let mut correct = !texts.is_empty() && texts.len() == entries.len();
+        // A list with an error is never among these: what is wrong is said at each place.
+        if let Some(known) = self.seen.get(&texts).filter(|_| correct) {
             return Arc::clone(known);
         }
-        let mut correct = texts.len() == entries.len();
         let (mut positive, mut negative) = (Union::default(), Union::default());
         let mut any_positive = false;
         for entry in entries {
@@ -41,13 +40,23 @@ impl<'a, 's> Lists<'a, 's> {
             let union = if negated.is_some() { &mut negative } else { &mut positive };
             correct &= union.add(entry, negated.unwrap_or(text), self.sets);
         }
-        let included = if any_positive { positive.into_set() } else { Arc::new(AddressSet::all()) };
-        let excluded = negative.into_set();
-        let set = if excluded.is_empty() { included } else { Arc::new(included.difference(&excluded)) };
-        if correct && !texts.is_empty() {
+        let included =
+            if any_positive { positive.unite(value, self.sets) } else { Arc::new(AddressSet::all()) };
+        let excluded = negative.unite(value, self.sets);
+        let set = if excluded.is_empty() { included } else { self.difference(&included, &excluded, value) };
+        if correct {
             self.seen.insert(texts, Arc::clone(&set));
         }
         set
+    }
+
+    fn difference(&self, included: &AddressSet, excluded: &AddressSet, value: Value<'a>) -> Arc<AddressSet> {
+        // Each range that is cut out leaves at most one more.
+        if self.sets.take_up(included.ranges().len() + excluded.ranges().len(), value) {
+            Arc::new(included.difference(excluded))
+        } else {
+            Arc::default()
+        }
     }
 }
 
@@ -62,18 +71,15 @@ impl Union {
     /// False if the entry is wrong, which is reported.
     fn add<'a>(&mut self, entry: Value<'a>, text: &'a str, sets: &Sets<'a>) -> bool {
         match text.strip_prefix('@') {
-            Some(name) => sets.members(name, entry).map(|set| self.sets.push(Arc::clone(set))).is_some(),
-            None => read_prefix(entry, text).map(|prefix: Prefix| self.prefixes.push(prefix)).is_some(),
+            Some(name) => sets.members(name, entry).map(|set| self.sets.push(set)).is_some(),
+            None => read_prefix(entry, text).map(|prefix| self.prefixes.push(prefix)).is_some(),
         }
     }
 
-    fn into_set(mut self) -> Arc<AddressSet> {
+    fn unite(mut self, value: Value<'_>, sets: &Sets<'_>) -> Arc<AddressSet> {
         if !self.prefixes.is_empty() {
             self.sets.push(Arc::new(self.prefixes.into_set()));
         }
-        match self.sets.as_slice() {
-            [only] => Arc::clone(only),
-            sets => Arc::new(AddressSet::union_of(sets.iter().map(Arc::as_ref))),
-        }
+        sets.unite(self.sets, value)
     }
 }

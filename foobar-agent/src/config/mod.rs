@@ -12,37 +12,53 @@ mod addresses;
 mod balancer;
 mod diagnostics;
 mod firewall;
+mod here;
 mod host;
+mod host_names;
 mod icmp;
 mod lint;
 mod lists;
+mod members;
 pub mod model;
 mod monitor;
 mod names;
 mod pools;
+mod ports;
 mod prefix_file;
 mod protocols;
 mod reader;
+mod report;
 mod rules;
+mod services;
 mod sets;
 mod source;
 mod suggest;
+mod tcp_flags;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 pub use self::diagnostics::{Diagnostic, Diagnostics, Excerpt, Severity};
+use self::firewall::Places;
+pub use self::here::{Here, LocalInterface, SshSession};
+use self::host_names::HostNames;
 use self::model::Config;
 use self::reader::Table;
-use self::source::{Report, Source, unusable};
-use crate::firewall::compile::compile;
+use self::report::Report;
+use self::source::{Source, whole};
+use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
 
 /// The configuration of an agent without a file, documented for people.
 const DEFAULT: &str = include_str!("default.toml");
+/// Longest configuration file, in bytes: room for several hundred thousand rules. Reading one
+/// takes some thirty times its size in memory; large sets have files of their own.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// A configuration that can be used, and what somebody should look at all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,14 +74,48 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings included.
 pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        unusable(path, format!("cannot read the configuration: {error}"), "name a file with `--config`")
+    read(&open(path)?, None)
+}
+
+/// Reads a configuration file as [`load`] does, and says besides what takes longer to find, or
+/// a look at the host: whether it fits the kernel's image, what rules leave to later ones,
+/// whether it would cut the session in which somebody asks.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included.
+pub fn check(path: &Path, here: &Here) -> Result<Loaded, Diagnostics> {
+    read(&open(path)?, Some(here))
+}
+
+/// A configuration that was right in every part, and is more than a generation holds.
+pub fn refused(path: &Path, error: &CompileError) -> Diagnostics {
+    Diagnostics::new(vec![whole(path, Severity::Error, error.to_string(), error.hint())])
+}
+
+/// The configuration of an agent without a file.
+pub fn embedded_default() -> Loaded {
+    let names = HostNames::default();
+    let path = PathBuf::from("(embedded default)");
+    match read(&Source::new(path, PathBuf::from("/"), DEFAULT.to_owned(), names), None) {
+        Ok(loaded) => loaded,
+        Err(errors) => unreachable!("the embedded default is part of the program, and tested: {errors}"),
+    }
+}
+
+fn open(path: &Path) -> Result<Source, Diagnostics> {
+    let unusable = |message, hint| Diagnostics::new(vec![whole(path, Severity::Error, message, hint)]);
+    let bytes = read_file(path).map_err(|error| {
+        unusable(format!("cannot read the configuration: {error}"), "name a file with `--config`")
     })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let message = format!("the configuration has more than {MAX_FILE_BYTES} bytes");
+        return Err(unusable(message, "move lists of addresses to files: set = { file = \"list.txt\" }"));
+    }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let folder = absolute.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-    let source = |text| Source::new(path.to_owned(), folder, text);
+    let source = |text| Source::new(path.to_owned(), folder, text, HostNames::default());
     match String::from_utf8(bytes) {
-        Ok(text) => read(&source(text)),
+        Ok(text) => Ok(source(text)),
         Err(error) => {
             let invalid = error.utf8_error().valid_up_to();
             let source = source(String::from_utf8_lossy(error.as_bytes()).into_owned());
@@ -76,16 +126,14 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     }
 }
 
-/// The configuration of an agent without a file.
-pub fn embedded_default() -> Loaded {
-    let source = Source::new(PathBuf::from("(embedded default)"), PathBuf::from("/"), DEFAULT.to_owned());
-    match read(&source) {
-        Ok(loaded) => loaded,
-        Err(errors) => unreachable!("the embedded default is part of the program, and tested: {errors}"),
-    }
+/// At most one byte more than a configuration may have. A pipe will do: `check` may be given one.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn read(source: &Source) -> Result<Loaded, Diagnostics> {
+fn read(source: &Source, here: Option<&Here>) -> Result<Loaded, Diagnostics> {
     let report = Report::new(source);
     let (document, syntax_errors) = DeTable::parse_recoverable(source.text());
     for error in &syntax_errors {
@@ -97,26 +145,37 @@ fn read(source: &Source) -> Result<Loaded, Diagnostics> {
     }
     let mut root = Table::root(&report, &document);
     let mut listeners = Vec::new();
+    let mut places = Places::default();
     let config = Config {
         host: host::read(&mut root),
-        firewall: firewall::read(&mut root),
+        firewall: firewall::read(&mut root, &mut places),
         balancer: balancer::read(&mut root, &mut listeners),
         monitor: monitor::read(&mut root, &mut listeners),
     };
     root.finish();
-    if !report.has_errors() {
-        check_limits(&config, source, &report);
+    if let Some(here) = here.filter(|_| !report.has_errors()) {
+        look_closer(&config, &places, here, &report);
     }
     let failed = report.has_errors();
     let found = report.finish();
     if failed { Err(found) } else { Ok(Loaded { config, warnings: found }) }
 }
 
-/// A configuration that is right in every part can still be more than a generation holds. Better
-/// said here than by an agent that refuses to start.
-fn check_limits(config: &Config, source: &Source, report: &Report<'_>) {
+/// What only [`check`] says.
+fn look_closer(config: &Config, places: &Places, here: &Here, report: &Report<'_>) {
     let mut numbers = InterfaceNumbers::default();
-    if let Err(error) = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers) {
-        report.error(&source.line_span(1), error.to_string(), error.hint());
-    }
+    let ruleset = config.firewall.ruleset.as_ref();
+    let generation = match compile(ruleset, &config.monitor.services, &mut numbers) {
+        Ok(generation) => generation,
+        Err(error) => {
+            report.error(&places.section, error.to_string(), error.hint());
+            return;
+        }
+    };
+    let Some(ruleset) = ruleset else { return };
+    let judge = lint::Judge::new(&generation, numbers);
+    lint::shadow::check(ruleset, places, report);
+    lint::presence::check(&config.firewall, ruleset, places, here, report);
+    lint::exposure::check(&config.firewall, ruleset, places, &judge, report);
+    lint::session::check(&config.firewall, places, &judge, here, report);
 }

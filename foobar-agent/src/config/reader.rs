@@ -5,8 +5,9 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::source::{Report, Span};
-use super::suggest::{did_you_mean, one_of, quoted};
+use super::report::Report;
+use super::source::Span;
+use super::suggest::{one_of, quoted};
 
 /// A table on its way through one section's reader.
 pub(super) struct Table<'a> {
@@ -108,7 +109,9 @@ impl<'a> Table<'a> {
             let name: &str = key.get_ref();
             if !self.known.contains(&name) {
                 let message = format!("unknown key {} in {}", quoted(name), self.label);
-                let hint = did_you_mean(name, self.known.iter().copied())
+                let hint = self
+                    .report
+                    .did_you_mean(name, self.known.iter().copied())
                     .unwrap_or_else(|| format!("known here: {}", one_of(&self.known)));
                 self.report.error(&key.span(), message, hint);
             }
@@ -228,7 +231,7 @@ impl<'a> Value<'a> {
             let known: Vec<&str> = words.iter().map(|&(word, _)| word).collect();
             let message = format!("`{}` knows no {}", self.key, quoted(text));
             let takes = format!("it takes {}", one_of(&known));
-            let hint = match did_you_mean(text, known.iter().copied()) {
+            let hint = match self.report.did_you_mean(text, known.iter().copied()) {
                 Some(guess) => format!("{guess} {takes}"),
                 None => takes,
             };

@@ -2,39 +2,35 @@
 
 use foobar_ebpf::verdict::Verdict;
 
-use super::icmp;
 use super::lists::Lists;
 use super::names::{Names, read_interface};
-use super::protocols::{read_ports, read_protocols, read_tcp_flags};
 use super::reader::{Table, Value};
 use super::sets::Sets;
 use super::source::Span;
+use super::{icmp, ports, protocols, tcp_flags};
 use crate::firewall::ruleset::Rule;
 
-/// A rule and where its table begins.
-pub(super) type PlacedRule = (Rule, Span);
-
-/// The rules in file order.
-pub(super) fn read<'a>(firewall: &mut Table<'a>, sets: &Sets<'a>) -> Vec<PlacedRule> {
+/// The rules in file order, and where the table of each begins.
+pub(super) fn read<'a>(firewall: &mut Table<'a>, sets: &Sets<'a>) -> (Vec<Rule>, Vec<Span>) {
     let mut names = Names::new("rule");
     let mut lists = Lists::new(sets);
     let tables = firewall.tables("rules", "[[firewall.rules]]");
     tables.into_iter().filter_map(|table| rule(table, &mut names, &mut lists)).collect()
 }
 
-fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) -> Option<PlacedRule> {
+fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) -> Option<(Rule, Span)> {
     let span = table.span().clone();
     let line = table.report().source().line_of(span.start);
     let name = table.required("name", "name = \"ssh\"").and_then(|value| names.take(value));
     let action = table.required("action", "action = \"allow\"").and_then(read_verdict);
     let from = table.optional("from").map(|value| lists.read(value));
     let to = table.optional("to").map(|value| lists.read(value));
-    let protocols = read_protocols(table.optional("protocol"));
+    let protocols = protocols::read(table.optional("protocol"));
     let of = protocols.as_deref();
-    let ports = read_ports("port", table.optional("port"), of);
-    let from_ports = read_ports("from_port", table.optional("from_port"), of);
+    let ports = ports::read("port", table.optional("port"), of);
+    let from_ports = ports::read("from_port", table.optional("from_port"), of);
     let icmp_types = icmp::read(table.optional("icmp_type"), of);
-    let tcp_flags = read_tcp_flags(table.optional("tcp_flags"), of);
+    let tcp_flags = tcp_flags::read(table.optional("tcp_flags"), of);
     let interfaces = table.optional("interface").map(|value| {
         let values = value.one_or_list();
         values.into_iter().filter_map(read_interface).collect()

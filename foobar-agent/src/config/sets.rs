@@ -1,35 +1,49 @@
-//! `[firewall.sets]`: named sets of addresses, written out, read from files, or made of each other.
+//! `[firewall.sets]`: named sets of addresses, written out, read from files, or made of each
+//! other. A set that is made of others is put together when a rule asks for it, once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::addresses::{Members, read_prefix};
+use super::addresses::read_prefix;
 use super::host::path;
+use super::members::Members;
 use super::names::Names;
 use super::prefix_file;
 use super::reader::{Table, Value};
-use super::source::{Report, Span};
-use super::suggest::{did_you_mean, quoted};
+use super::report::Report;
+use super::source::Span;
+use super::suggest::quoted;
 use crate::firewall::address::AddressSet;
 
-/// Every set by name, resolved, and which of them the rules use.
+/// Ranges of addresses that all sets and lists of one configuration hold at most: a GiB of them.
+/// A set is held once, however many rules name it; a list that mixes it with others is another.
+const MAX_RANGES: usize = 1 << 25;
+/// Sets of a cycle that a message names.
+const MAX_CYCLE_SHOWN: usize = 8;
+
+/// Every set by name, and which of them the rules use.
 #[derive(Default)]
 pub(super) struct Sets<'a> {
     by_name: BTreeMap<&'a str, Set<'a>>,
     used: RefCell<BTreeSet<&'a str>>,
+    ranges: Cell<usize>,
 }
 
 struct Set<'a> {
     /// Of its name.
     span: Span,
-    members: Arc<AddressSet>,
+    /// Without its parts'.
+    own: Arc<AddressSet>,
     /// The sets that it is made of, each where it is named.
     parts: Vec<(&'a str, Value<'a>)>,
+    /// With its parts', once a rule has asked.
+    whole: OnceCell<Arc<AddressSet>>,
+    empty: bool,
 }
 
 impl<'a> Sets<'a> {
-    /// Reads the table of sets, and puts sets that are made of others together.
+    /// Reads the table of sets.
     pub(super) fn read(table: Table<'a>) -> Self {
         let report = table.report();
         let mut names = Names::new("set");
@@ -37,21 +51,49 @@ impl<'a> Sets<'a> {
         for (name, span, value) in table.into_entries() {
             names.take_text(name, &span, value);
             let (members, parts) = definition(value);
-            sets.by_name.insert(name, Set { span, members: Arc::new(members), parts });
+            let own = Arc::new(members.into_set());
+            sets.take_up(own.ranges().len(), value);
+            let empty = own.is_empty();
+            sets.by_name.insert(name, Set { span, own, parts, whole: OnceCell::new(), empty });
         }
         sets.check_parts();
-        sets.unite(report);
+        sets.check_cycles(report);
         sets
     }
 
     /// The members of a set that a rule names.
-    pub(super) fn members(&self, name: &'a str, value: Value<'a>) -> Option<&Arc<AddressSet>> {
+    pub(super) fn members(&self, name: &'a str, value: Value<'a>) -> Option<Arc<AddressSet>> {
         let Some(set) = self.by_name.get(name) else {
             self.report_unknown(name, value);
             return None;
         };
         self.used.borrow_mut().insert(name);
-        Some(&set.members)
+        Some(Arc::clone(set.whole.get_or_init(|| self.whole(name, value))))
+    }
+
+    /// The members of all of these, which are new in memory only if there are several.
+    pub(super) fn unite(&self, mut sets: Vec<Arc<AddressSet>>, value: Value<'_>) -> Arc<AddressSet> {
+        sets.sort_unstable_by_key(Arc::as_ptr);
+        sets.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        if let [only] = sets.as_slice() {
+            return Arc::clone(only);
+        }
+        if !self.take_up(sets.iter().map(|set| set.ranges().len()).sum(), value) {
+            return Arc::default();
+        }
+        Arc::new(AddressSet::union_of(sets.iter().map(Arc::as_ref)))
+    }
+
+    /// Counts ranges that are about to be held; false, and reported, where they are too many.
+    pub(super) fn take_up(&self, ranges: usize, value: Value<'_>) -> bool {
+        let total = self.ranges.get().saturating_add(ranges);
+        if total > MAX_RANGES {
+            let message = format!("sets and lists hold more than {MAX_RANGES} ranges of addresses in all");
+            value.error(message, "name large sets alone, as \"@set\": such rules share them in memory");
+            return false;
+        }
+        self.ranges.set(total);
+        true
     }
 
     /// Warns of sets that no rule uses, directly or through another set, and of empty ones.
@@ -67,22 +109,29 @@ impl<'a> Sets<'a> {
         }
         for (name, set) in &self.by_name {
             if !used.contains(name) {
-                let message = format!("no rule uses the set `{name}`");
-                report.warning(
-                    &set.span,
-                    message,
-                    format!("name it in a rule, as \"@{name}\", or remove it"),
-                );
+                let hint = format!("name it in a rule, as \"@{name}\", or remove it");
+                report.warning(&set.span, format!("no rule uses the set `{name}`"), hint);
             }
-            if set.members.is_empty() {
+            if set.empty {
                 let message = format!("the set `{name}` is empty");
                 report.warning(&set.span, message, "a rule that asks for it alone can never match");
             }
         }
     }
 
+    /// The set with the members of everything that it is made of.
+    fn whole(&self, name: &'a str, value: Value<'a>) -> Arc<AddressSet> {
+        let (mut seen, mut ahead, mut own) = (BTreeSet::from([name]), vec![name], Vec::new());
+        while let Some(name) = ahead.pop() {
+            let Some(set) = self.by_name.get(name) else { continue };
+            own.push(Arc::clone(&set.own));
+            ahead.extend(set.parts.iter().map(|&(part, _)| part).filter(|part| seen.insert(part)));
+        }
+        self.unite(own, value)
+    }
+
     fn report_unknown(&self, name: &str, value: Value<'_>) {
-        let hint = did_you_mean(name, self.by_name.keys().copied());
+        let hint = value.report().did_you_mean(name, self.by_name.keys().copied());
         let hint = hint.unwrap_or_else(|| "define it in [firewall.sets]".to_owned());
         value.error(format!("there is no set {}", quoted(name)), hint);
     }
@@ -101,9 +150,9 @@ impl<'a> Sets<'a> {
         }
     }
 
-    /// Adds to each set the members of its parts, parts first (Kahn's algorithm: a chain of any
-    /// length needs no recursion). What remains lies in a cycle or waits for one.
-    fn unite(&mut self, report: &Report<'_>) {
+    /// Goes through the sets, parts first (Kahn's algorithm: a chain of any length needs no
+    /// recursion), and finds which are empty. What remains lies in a cycle or waits for one.
+    fn check_cycles(&mut self, report: &Report<'_>) {
         let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
         let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, set) in &self.by_name {
@@ -116,10 +165,10 @@ impl<'a> Sets<'a> {
             waiting.iter().filter(|(_, parts)| **parts == 0).map(|(name, _)| *name).collect();
         while let Some(name) = ready.pop() {
             waiting.remove(name);
-            let Some(members) = self.by_name.get(name).map(|set| set.members.clone()) else { continue };
+            let empty = self.by_name.get(name).is_none_or(|set| set.empty);
             for user in users.get(name).into_iter().flatten() {
                 if let Some(set) = self.by_name.get_mut(user) {
-                    set.members = Arc::new(set.members.union(&members));
+                    set.empty &= empty;
                 }
                 if let Some(parts) = waiting.get_mut(user) {
                     *parts -= 1;
@@ -147,22 +196,27 @@ impl<'a> Sets<'a> {
                 name = part;
             }
             let Some(begin) = walk.iter().position(|step| *step == name) else { continue };
-            let mut cycle: Vec<String> = walk[begin..].iter().map(|step| format!("@{step}")).collect();
-            cycle.push(format!("@{name}"));
-            if let Some(set) = self.by_name.get(name) {
-                let message = format!("sets are made of each other: {}", cycle.join(" → "));
-                report.error(&set.span, message, "remove one of these references");
+            let Some(set) = self.by_name.get(name) else { continue };
+            let cycle = &walk[begin..];
+            let mut shown: Vec<String> =
+                cycle.iter().take(MAX_CYCLE_SHOWN).map(|step| format!("@{step}")).collect();
+            if cycle.len() > MAX_CYCLE_SHOWN {
+                shown.push("…".to_owned());
             }
+            shown.push(format!("@{name}"));
+            let message = format!("sets are made of each other: {}", shown.join(" → "));
+            report.error(&set.span, message, "remove one of these references");
         }
     }
 }
 
-/// A list of prefixes and @sets, or a file of prefixes.
-fn definition(value: Value<'_>) -> (AddressSet, Vec<(&str, Value<'_>)>) {
-    if value.is_table() {
-        return (from_file(value).unwrap_or_default(), Vec::new());
-    }
+/// A list of prefixes and @sets, or files of prefixes.
+fn definition(value: Value<'_>) -> (Members, Vec<(&str, Value<'_>)>) {
     let (mut members, mut parts) = (Members::default(), Vec::new());
+    if value.is_table() {
+        from_files(value, &mut members);
+        return (members, parts);
+    }
     for entry in value.list().unwrap_or_default() {
         let Some(text) = entry.string() else { continue };
         if text.starts_with('!') {
@@ -174,13 +228,16 @@ fn definition(value: Value<'_>) -> (AddressSet, Vec<(&str, Value<'_>)>) {
             members.push(prefix);
         }
     }
-    (members.into_set(), parts)
+    (members, parts)
 }
 
-fn from_file(value: Value<'_>) -> Option<AddressSet> {
-    let mut table = value.table("the set")?;
-    let file = table.required("file", "file = \"blocklist.txt\"");
+fn from_files(value: Value<'_>, members: &mut Members) {
+    let Some(mut table) = value.table("the set") else { return };
+    let files = table.required("file", "file = \"blocklist.txt\"");
     table.finish();
-    let file = file?;
-    prefix_file::read(&path(file)?, file)
+    for file in files.map(Value::one_or_list).unwrap_or_default() {
+        if let Some(path) = path(file) {
+            prefix_file::read(&path, file, members);
+        }
+    }
 }

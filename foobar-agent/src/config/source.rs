@@ -1,29 +1,37 @@
-//! The text of the configuration file, positions in it, and the [`Report`] into which
-//! every part of this module writes what it finds. Nothing here stops at an error.
+//! The text of the configuration file and positions in it. Every position costs the same to
+//! find, however long a line is: a generated file may be one line.
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::diagnostics::{Diagnostic, Diagnostics, Excerpt, Severity};
+use super::diagnostics::{Diagnostic, Excerpt, Severity};
+use super::host_names::HostNames;
 
 /// Bytes of the source.
 pub(super) type Span = Range<usize>;
+
+/// Characters are counted ahead at multiples of this many bytes.
+const BLOCK_BYTES: usize = 4096;
 
 /// A configuration file in memory.
 pub(super) struct Source {
     path: PathBuf,
     folder: PathBuf,
     text: String,
-    line_starts: Vec<usize>,
+    line_starts: Vec<u32>,
+    /// Characters before each block.
+    block_chars: OnceCell<Vec<u32>>,
+    host_names: HostNames,
 }
 
 impl Source {
     /// `folder` is what relative paths in the text are relative to.
-    pub(super) fn new(path: PathBuf, folder: PathBuf, text: String) -> Self {
+    pub(super) fn new(path: PathBuf, folder: PathBuf, text: String, host_names: HostNames) -> Self {
         let line_feeds = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
-        let line_starts = std::iter::once(0).chain(line_feeds.map(|(at, _)| at + 1)).collect();
-        Self { path, folder, text, line_starts }
+        let line_starts =
+            std::iter::once(0).chain(line_feeds.map(|(at, _)| saturating_u32(at + 1))).collect();
+        Self { path, folder, text, line_starts, block_chars: OnceCell::new(), host_names }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -35,18 +43,17 @@ impl Source {
         self.folder.join(path)
     }
 
+    /// Names of services and protocols that this host knows besides the usual ones.
+    pub(super) fn host_names(&self) -> &HostNames {
+        &self.host_names
+    }
+
     /// The line of a byte, from 1.
     pub(super) fn line_of(&self, offset: usize) -> u32 {
-        saturating_u32(self.line_starts.partition_point(|&start| start <= offset))
+        saturating_u32(self.line_starts.partition_point(|&start| start as usize <= offset))
     }
 
-    /// Where a line begins, from 1.
-    pub(super) fn line_span(&self, line: u32) -> Span {
-        let start = self.line_starts.get((line as usize).saturating_sub(1)).copied().unwrap_or_default();
-        start..start + 1
-    }
-
-    fn diagnostic(
+    pub(super) fn diagnostic(
         &self,
         severity: Severity,
         span: &Span,
@@ -54,85 +61,71 @@ impl Source {
         hint: Option<String>,
     ) -> Diagnostic {
         let line = self.line_of(span.start);
-        let start = self.line_starts.get(line as usize - 1).copied().unwrap_or_default();
-        let rest = self.text.get(start..).unwrap_or_default();
-        let line_text = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
-        let before = line_text.char_indices().take_while(|(at, _)| start + at < span.start).count();
-        let until = line_text.char_indices().take_while(|(at, _)| start + at < span.end).count();
+        let start = self.line_start(line);
+        let text = self.text.get(start..self.line_end(line)).unwrap_or_default();
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        let within = |offset: usize| self.chars_before(offset.clamp(start, start + text.len()));
+        let (first, until) = (within(span.start), within(span.end));
         Diagnostic {
             severity,
             file: self.path.clone(),
             line,
-            column: saturating_u32(before + 1),
+            column: first - self.chars_before(start) + 1,
             message,
             hint,
-            excerpt: Excerpt::new(line_text, saturating_u32(until.saturating_sub(before))),
+            excerpt: Excerpt::new(text, until.saturating_sub(first)),
         }
     }
-}
 
-/// Collects what is found in one configuration file and the prefix files that it names.
-pub(super) struct Report<'s> {
-    source: &'s Source,
-    found: RefCell<Vec<Diagnostic>>,
-}
-
-impl<'s> Report<'s> {
-    pub(super) fn new(source: &'s Source) -> Self {
-        Self { source, found: RefCell::default() }
+    /// A diagnostic of the file as a whole.
+    pub(super) fn of_the_whole(&self, severity: Severity, message: String, hint: &str) -> Diagnostic {
+        whole(&self.path, severity, message, hint)
     }
 
-    pub(super) fn source(&self) -> &'s Source {
-        self.source
+    fn line_start(&self, line: u32) -> usize {
+        self.line_starts.get((line as usize).saturating_sub(1)).map_or(0, |&start| start as usize)
     }
 
-    pub(super) fn error(&self, span: &Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.add(self.source.diagnostic(Severity::Error, span, message.into(), Some(hint.into())));
+    /// Where the line's own text ends, before its line feed.
+    fn line_end(&self, line: u32) -> usize {
+        self.line_starts.get(line as usize).map_or(self.text.len(), |&next| next as usize - 1)
     }
 
-    pub(super) fn warning(&self, span: &Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.add(self.source.diagnostic(Severity::Warning, span, message.into(), Some(hint.into())));
-    }
-
-    /// What the TOML parser has to say.
-    pub(super) fn syntax_error(&self, error: &toml::de::Error) {
-        let span = error.span().unwrap_or_default();
-        let written = self.source.text.get(span.clone()).unwrap_or_default();
-        let hint = match error.message() {
-            message if message.starts_with("duplicate key") => Some("remove one of the two".to_owned()),
-            message if message.starts_with("string values must be quoted") && !written.is_empty() => {
-                Some(format!("in quotes: \"{}\"", written.escape_debug()))
-            }
-            _ => None,
-        };
-        self.add(self.source.diagnostic(Severity::Error, &span, error.message().to_owned(), hint));
-    }
-
-    /// Something found outside the configuration file.
-    pub(super) fn add(&self, diagnostic: Diagnostic) {
-        self.found.borrow_mut().push(diagnostic);
-    }
-
-    pub(super) fn has_errors(&self) -> bool {
-        self.found.borrow().iter().any(|diagnostic| diagnostic.severity == Severity::Error)
-    }
-
-    pub(super) fn finish(self) -> Diagnostics {
-        Diagnostics::new(self.found.into_inner())
+    fn chars_before(&self, offset: usize) -> u32 {
+        let blocks = self.block_chars.get_or_init(|| {
+            let mut before = 0;
+            let mut begin = |block: &[u8]| {
+                let here = before;
+                before += count_chars(block);
+                here
+            };
+            // The last block may be empty: an offset at the very end lies in it.
+            let mut blocks: Vec<u32> = self.text.as_bytes().chunks(BLOCK_BYTES).map(&mut begin).collect();
+            blocks.push(begin(&[]));
+            blocks
+        });
+        let block = offset / BLOCK_BYTES;
+        let rest = self.text.as_bytes().get(block * BLOCK_BYTES..offset).unwrap_or_default();
+        blocks.get(block).copied().unwrap_or_default() + count_chars(rest)
     }
 }
 
-/// A whole file that cannot be used.
-pub(super) fn unusable(path: &Path, message: String, hint: impl Into<String>) -> Diagnostics {
-    Diagnostics::new(vec![Diagnostic {
-        severity: Severity::Error,
+/// Characters that begin in these bytes of UTF-8.
+fn count_chars(bytes: &[u8]) -> u32 {
+    saturating_u32(bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count())
+}
+
+/// A diagnostic of a file as a whole.
+pub(super) fn whole(path: &Path, severity: Severity, message: String, hint: impl Into<String>) -> Diagnostic {
+    Diagnostic {
+        severity,
         file: path.to_owned(),
         line: 0,
         column: 0,
         message,
         hint: Some(hint.into()),
         excerpt: None,
-    }])
+    }
 }
 
 /// A count for people; beyond 4 thousand million they do not count along.

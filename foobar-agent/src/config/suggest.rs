@@ -13,10 +13,16 @@ pub(super) fn quoted(text: &str) -> String {
             quoted.push('…');
             break;
         }
-        if c.is_control() { quoted.extend(c.escape_default()) } else { quoted.push(c) }
+        if is_shown(c) { quoted.push(c) } else { quoted.extend(c.escape_unicode()) }
     }
     quoted.push('`');
     quoted
+}
+
+/// Whether a character can be printed as it is: one that is invisible, changes the direction of
+/// the text or joins the one before it would make a message say something else.
+pub(super) fn is_shown(c: char) -> bool {
+    "'\"\\".contains(c) || c.escape_debug().len() == 1
 }
 
 /// "did you mean `x`?", for the nearest known word, if one is near.
@@ -27,9 +33,16 @@ pub(super) fn did_you_mean<'w>(word: &str, known: impl Iterator<Item = &'w str>)
     let lower = word.to_ascii_lowercase();
     let allowed = (word.len() / 3).clamp(1, 3);
     let nearest = known
+        // The lengths alone say that it is too far.
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= allowed)
         .map(|candidate| (strsim::damerau_levenshtein(&lower, candidate), candidate))
         .min_by_key(|&(distance, _)| distance)?;
-    (nearest.0 <= allowed).then(|| format!("did you mean `{}`?", nearest.1))
+    if nearest.0 > allowed {
+        return None;
+    }
+    // A letter of another script may look like the right one.
+    let foreign = word.chars().find(|c| !c.is_ascii()).map(|c| format!(" ({c:?} is U+{:04X})", u32::from(c)));
+    Some(format!("did you mean `{}`?{}", nearest.1, foreign.unwrap_or_default()))
 }
 
 /// "`a`, `b` or `c`".

@@ -60,7 +60,8 @@ impl Prefix {
         self.length >= 96 && self.bits >> 32 == 0xffff
     }
 
-    fn last(self) -> u128 {
+    /// The last address of the prefix, in the mapped 128-bit space.
+    pub fn last(self) -> u128 {
         self.bits | !mask(self.length)
     }
 }
@@ -112,12 +113,27 @@ impl AddressSet {
 
     /// Whether the set has a member in the IPv4 block.
     pub fn has_ipv4(&self) -> bool {
-        self.ranges.iter().any(|&(first, last)| first <= MAPPED_END && last >= MAPPED_START)
+        self.first_ipv4().is_some()
     }
 
     /// Whether the set has a member outside the IPv4 block.
     pub fn has_ipv6(&self) -> bool {
-        self.ranges.iter().any(|&(first, last)| first < MAPPED_START || last > MAPPED_END)
+        self.first_ipv6().is_some()
+    }
+
+    /// The lowest IPv4 address in the set.
+    pub fn first_ipv4(&self) -> Option<Ipv4Addr> {
+        let before = self.ranges.partition_point(|&(_, last)| last < MAPPED_START);
+        let &(first, _) = self.ranges.get(before).filter(|&&(first, _)| first <= MAPPED_END)?;
+        Ipv6Addr::from(first.max(MAPPED_START)).to_ipv4_mapped()
+    }
+
+    /// The lowest address in the set that is outside the IPv4 block.
+    pub fn first_ipv6(&self) -> Option<Ipv6Addr> {
+        let below = self.ranges.first().filter(|&&(first, _)| first < MAPPED_START);
+        let above = || self.ranges.last().filter(|&&(_, last)| last > MAPPED_END);
+        let &(first, _) = below.or_else(above)?;
+        Some(Ipv6Addr::from(if first < MAPPED_START { first } else { first.max(MAPPED_END + 1) }))
     }
 
     /// The inclusive ranges, ordered, in the mapped 128-bit space.
@@ -137,12 +153,28 @@ impl AddressSet {
     pub fn union(&self, other: &Self) -> Self {
         let mut ranges = self.ranges.clone();
         ranges.extend_from_slice(&other.ranges);
-        Self::from_ranges(ranges)
+        Self::of_ranges(ranges)
     }
 
     /// The members of any of them.
     pub fn union_of<'s>(sets: impl Iterator<Item = &'s Self>) -> Self {
-        Self::from_ranges(sets.flat_map(|set| &set.ranges).copied().collect())
+        Self::of_ranges(sets.flat_map(|set| &set.ranges).copied().collect())
+    }
+
+    /// The addresses of inclusive ranges in the mapped 128-bit space, in any order, overlapping or not.
+    /// Takes no further memory.
+    pub fn of_ranges(mut ranges: Vec<(u128, u128)>) -> Self {
+        ranges.sort_unstable();
+        // `dedup_by` removes its first argument, the later one, where it has been merged into the one before.
+        ranges.dedup_by(|&mut (first, last), previous| {
+            let one = previous.1 == u128::MAX || first <= previous.1 + 1;
+            if one {
+                previous.1 = previous.1.max(last);
+            }
+            one
+        });
+        ranges.shrink_to_fit();
+        Self { ranges }
     }
 
     /// The members of `self` that are not in `other`.
@@ -192,25 +224,11 @@ impl AddressSet {
         }
         prefixes
     }
-
-    fn from_ranges(mut ranges: Vec<(u128, u128)>) -> Self {
-        ranges.sort_unstable();
-        let mut merged: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
-        for (first, last) in ranges {
-            match merged.last_mut() {
-                Some(previous) if previous.1 == u128::MAX || first <= previous.1 + 1 => {
-                    previous.1 = previous.1.max(last);
-                }
-                _ => merged.push((first, last)),
-            }
-        }
-        Self { ranges: merged }
-    }
 }
 
 impl FromIterator<Prefix> for AddressSet {
     fn from_iter<I: IntoIterator<Item = Prefix>>(prefixes: I) -> Self {
-        Self::from_ranges(prefixes.into_iter().map(|prefix| (prefix.bits, prefix.last())).collect())
+        Self::of_ranges(prefixes.into_iter().map(|prefix| (prefix.bits, prefix.last())).collect())
     }
 }
 

@@ -93,6 +93,11 @@ impl InterfaceNumbers {
         self.by_name.iter().find(|&(_, &taken)| taken == number).map(|(name, _)| name.as_str())
     }
 
+    /// The names that have a number.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     /// The number of a name that has one.
     pub fn get(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()

@@ -31,7 +31,7 @@ use crate::config::{self, Diagnostics, Loaded};
 use crate::control::Agent as _;
 use crate::control::server::Server as ControlServer;
 use crate::control::socket::{self, ControlSocket};
-use crate::firewall::compile::compile;
+use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
 use crate::kernel::Handle;
 use crate::net::Changes;
@@ -118,6 +118,12 @@ impl ConfigFile {
             None => Ok(config::embedded_default()),
         }
     }
+
+    /// A configuration that no generation can hold.
+    fn refused(&self, error: &CompileError) -> Failure {
+        let path = self.0.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+        Failure::Configuration(config::refused(path, error).into())
+    }
 }
 
 /// A started agent with what keeps it reachable and its folders its own.
@@ -143,7 +149,7 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
     let state = socket::claim(&config.host.state_dir, STATE_LOCK)?;
     let mut numbers = InterfaceNumbers::load(&config.host.state_dir);
     let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
-        .map_err(|error| Failure::Configuration(error.into()))?;
+        .map_err(|error| file.refused(&error))?;
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
     let kernel = Handle::start()?;

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 use super::picture::unix_seconds;
 use super::running::Running;
 use crate::balancer::{Balancer, Prepared as PreparedBalancer};
-use crate::cli::Failure;
 use crate::config::Loaded;
 use crate::config::model::Config;
 use crate::control::{ReloadReport, describe};
@@ -66,7 +65,7 @@ impl Running {
     /// Everything that can fail and changes nothing.
     fn prepare(&self, config: Config, numbers: &mut InterfaceNumbers) -> Result<Prepared> {
         let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, numbers)
-            .map_err(|error| Failure::Configuration(error.into()))?;
+            .map_err(|error| self.file.refused(&error))?;
         let server = self.monitor.get().context("the monitoring endpoint was never started")?;
         let monitor = server.prepare(&config.monitor.listen)?;
         let balancer = match (self.balancer.borrow().as_ref(), &config.balancer) {

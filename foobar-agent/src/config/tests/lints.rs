@@ -3,15 +3,24 @@
 use super::*;
 
 #[test]
-fn default_drop() {
-    let ssh = "[[firewall.rules]]\nname = 'a'\naction = 'allow'\nprotocol = 6\n";
+fn a_default_that_cuts_what_nobody_thinks_of() {
+    let with = |default: &str, essentials: &str, rules: &str| {
+        let allow = "[[firewall.rules]]\nname = 'a'\naction = 'allow'\n";
+        format!("[firewall]\ndefault = '{default}'\nessentials = {essentials}\n{allow}{rules}\n")
+    };
+    let (nd, mtu) =
+        ("2:11 warning: drop by default cuts neighbour", "2:11 warning: drop by default cuts path-MTU");
     check(&[
-        (
-            &format!("[firewall]\ndefault = 'drop'\nessentials = false\n{ssh}"),
-            &["2:11 warning: drop by default without essentials"],
-        ),
+        (&with("drop", "false", "protocol = 'tcp'"), &[nd, mtu]),
+        (&with("drop", "'icmp-errors'", "protocol = 'tcp'"), &[nd]),
+        (&with("drop", "['nd', 'dhcp']", "protocol = 'tcp'"), &[mtu]),
+        (&with("reject", "'nd'", "protocol = 'tcp'"), &["2:11 warning: reject by default cuts path-MTU"]),
+        (&with("drop", "false", "protocol = ['icmp', 'icmpv6']"), &[]),
+        (&with("drop", "false", ""), &[]),
+        (&with("drop", "false", "protocol = 'icmpv6'\nicmp_type = ['135', '136', '133', '134', 2]"), &[mtu]),
+        (&with("drop", "'nd'", "protocol = 'icmp'\nicmp_type = '3/4'"), &[mtu]),
+        (&with("allow", "false", "protocol = 'tcp'"), &[]),
         ("[firewall]\ndefault = 'drop'\n", &["2:11 warning: drop by default, and no rule allows anything"]),
-        (&format!("[firewall]\ndefault = 'drop'\n{ssh}"), &[]),
         ("[firewall]\ndefault = 'allow'\nessentials = false\n", &[]),
     ]);
 }
@@ -44,15 +53,12 @@ fn rules_that_can_never_match() {
 /// Whether a rule with `later` is shadowed by one with `earlier`.
 fn shadowed(earlier: &str, later: &str) -> bool {
     let text = format!(
-        "[firewall]\ndefault = 'allow'\n[[firewall.rules]]\nname = 'a'\naction = 'drop'\n{earlier}\n\
+        "[firewall]\ndefault = 'reject'\n[[firewall.rules]]\nname = 'a'\naction = 'drop'\n{earlier}\n\
          [[firewall.rules]]\nname = 'b'\naction = 'allow'\n{later}\n"
     );
-    let found = findings(&read_text(&text));
-    match found.as_slice() {
-        [] => false,
-        [one] if one.contains("the rule `b` is shadowed by `a`") => true,
-        other => panic!("{text}\n{other:?}"),
-    }
+    findings(&check_text(&text))
+        .iter()
+        .any(|found| found.contains("the rule `b` is shadowed by `a` (line 3)"))
 }
 
 #[test]

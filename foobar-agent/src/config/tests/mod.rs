@@ -4,9 +4,12 @@ mod balancer;
 mod documentation;
 mod full;
 mod general;
+mod host;
 mod lints;
 mod mutations;
+mod names;
 mod negation;
+mod prefix_files;
 mod rules;
 mod sets;
 
@@ -49,7 +52,22 @@ fn read_text(text: &str) -> Result<Loaded, Diagnostics> {
 }
 
 fn read_text_in(folder: &Path, text: &str) -> Result<Loaded, Diagnostics> {
-    read(&Source::new(folder.join("foobar.toml"), folder.to_owned(), text.to_owned()))
+    read(&source(folder, text), None)
+}
+
+/// Reads a text as `check` does, on a host of which nothing is known.
+fn check_text(text: &str) -> Result<Loaded, Diagnostics> {
+    check_text_on(text, &Here::default())
+}
+
+fn check_text_on(text: &str, here: &Here) -> Result<Loaded, Diagnostics> {
+    read(&source(Path::new("/nonexistent"), text), Some(here))
+}
+
+/// Names of services and protocols are the built-in ones, and those of files in `folder`.
+fn source(folder: &Path, text: &str) -> Source {
+    let names = HostNames::new(folder.to_owned());
+    Source::new(folder.join("foobar.toml"), folder.to_owned(), text.to_owned(), names)
 }
 
 /// What was found, errors or warnings, as `line:column severity: message`.
@@ -67,9 +85,13 @@ fn findings(result: &Result<Loaded, Diagnostics>) -> Vec<String> {
 
 /// Each text has exactly the findings `line:column severity: start of the message`, in this order.
 fn check(cases: &[(&str, &[&str])]) {
+    check_by(read_text, cases);
+}
+
+fn check_by(read: impl Fn(&str) -> Result<Loaded, Diagnostics>, cases: &[(&str, &[&str])]) {
     let mut failures = Vec::new();
     for (text, expected) in cases {
-        let found = findings(&read_text(text));
+        let found = findings(&read(text));
         let as_expected = found.len() == expected.len()
             && found.iter().zip(*expected).all(|(found, expected)| found.starts_with(expected));
         if !as_expected {

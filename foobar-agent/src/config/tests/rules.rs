@@ -119,7 +119,7 @@ fn protocols_and_ports() {
     let needs = "`port` needs `protocol` to be only of tcp, udp, sctp, dccp, udplite";
     check_rules(&[
         ("protocol = 'tpc'", &["6:12 error: `tpc` is no known protocol"]),
-        ("protocol = 'TCP'", &["6:12 error: `TCP` is no known protocol"]),
+        ("protocol = 'Tcp'", &["6:12 error: `Tcp` is no known protocol"]),
         ("protocol = 256", &["6:12 error: `protocol` is out of range"]),
         (
             "protocol = [-1, '256']",
@@ -135,7 +135,6 @@ fn protocols_and_ports() {
         ("protocol = 'tcp'\nport = 99999999999999999999", &["7:8 error: `port` is out of range"]),
         ("protocol = 'tcp'\nport = [22, '1-65536']", &["7:13 error: `1-65536` is no port"]),
         ("protocol = 'tcp'\nport = '2-1'", &["7:8 error: `2-1` is a range from high to low"]),
-        ("protocol = 'tcp'\nport = 'ssh'", &["7:8 error: `ssh` is no port"]),
         ("protocol = 'tcp'\nport = '+1'", &["7:8 error: `+1` is no port"]),
         ("protocol = 'tcp'\nport = true", &["7:8 error: `port` takes a port"]),
         ("interface = 'a/b'", &["6:13 error: `a/b` is no interface name"]),
@@ -150,7 +149,7 @@ fn protocols_and_ports_that_are_fine() {
     let keys = "protocol = ['tcp', 'udp', 132, '33', 'udplite', 6]\nport = [0, 65535, '7', '8-8', 0x50]";
     let rule = &ruleset(&rule(keys)).rules[0];
     assert_eq!(rule.protocols.as_deref(), Some([6, 17, 132, 33, 136].as_slice()));
-    assert_eq!(rule.ports.as_deref(), Some([0..=0, 65535..=65535, 7..=7, 8..=8, 80..=80].as_slice()));
+    assert_eq!(rule.ports.as_deref(), Some([0..=0, 7..=8, 80..=80, 65535..=65535].as_slice()));
 }
 
 #[test]

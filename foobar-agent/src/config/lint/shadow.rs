@@ -1,0 +1,48 @@
+//! Rules that do nothing, because of others. What is compared are meanings, not texts: that is
+//! the firewall's affair, and only the words are here.
+
+use super::super::firewall::Places;
+use super::super::report::Report;
+use crate::firewall::findings::{self, Shadowed};
+use crate::firewall::ruleset::Ruleset;
+
+/// Warns of rules that no packet reaches, and of those without which nothing would change.
+pub(in crate::config) fn check(ruleset: &Ruleset, places: &Places, report: &Report<'_>) {
+    let found = findings::find(ruleset);
+    let rule = |index: usize| Some((ruleset.rules.get(index)?, places.rules.get(index)?));
+    for shadowed in &found.shadowed {
+        let Some((rule, place)) = rule(shadowed.rule) else { continue };
+        let message = format!("the rule `{}` is shadowed by {}", rule.name, names(ruleset, shadowed));
+        report.warning(place, message, "no packet reaches it: move it up, or remove it");
+    }
+    if let Some(index) = found.unexamined_from {
+        note_unexamined(index, ruleset, places, report);
+    }
+    for (rule, place) in found.redundant.into_iter().filter_map(rule) {
+        let message =
+            format!("the rule `{}` is redundant: without it, each packet is judged alike", rule.name);
+        report.warning(
+            place,
+            message,
+            "later rules or the default say the same: remove it, unless it is to count",
+        );
+    }
+}
+
+/// What was not looked at is said, once.
+fn note_unexamined(index: usize, ruleset: &Ruleset, places: &Places, report: &Report<'_>) {
+    let (Some(rule), Some(place)) = (ruleset.rules.get(index), places.rules.get(index)) else { return };
+    let message = format!("whether `{}` and the rules below it are shadowed was not worked out", rule.name);
+    report.warning(place, message, "there are too many rules, or they overlap in too many ways");
+}
+
+/// "`a` (line 3) and `b` (line 7)".
+fn names(ruleset: &Ruleset, shadowed: &Shadowed) -> String {
+    let rules = shadowed.by.iter().filter_map(|&index| ruleset.rules.get(index));
+    let mut names: Vec<String> = rules.map(|rule| format!("`{}` (line {})", rule.name, rule.line)).collect();
+    if shadowed.and_more {
+        names.push("others".to_owned());
+    }
+    let last = names.pop().unwrap_or_else(|| "earlier rules".to_owned());
+    if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) }
+}
