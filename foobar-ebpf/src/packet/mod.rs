@@ -23,6 +23,23 @@ pub struct Parsed {
     pub status: Status,
     /// The packet; [`Packet::NONE`] unless there is one.
     pub packet: Packet,
+    /// What a fragment is a part of; of no meaning where the packet is none. Beside the packet,
+    /// which is copied whole, and written only for fragments, so that other packets do not pay.
+    pub datagram: Datagram,
+}
+
+/// What all fragments of a datagram say alike, beside their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// The sender's number of the datagram, 16 bits in IPv4, 32 in IPv6.
+    pub identification: u32,
+    /// IPv4's protocol, or the next header that the Fragment header names.
+    pub protocol: u8,
+}
+
+impl Datagram {
+    /// In the place of a datagram where the packet is no part of one.
+    pub const NONE: Self = Self { identification: 0, protocol: 0 };
 }
 
 /// The three outcomes of parsing.
@@ -61,12 +78,6 @@ pub struct Packet {
     pub later_fragment: bool,
     /// A fragment that is the first of several: the others take its verdict.
     pub first_fragment: bool,
-    /// IPv4's protocol, or the next header that the Fragment header names: what all fragments of
-    /// a datagram say alike. Of no meaning where the packet is no fragment.
-    pub fragment_protocol: u8,
-    /// The sender's number of the datagram, 16 bits in IPv4, 32 in IPv6. Of no meaning where the
-    /// packet is no fragment.
-    pub identification: u32,
     /// What is known beyond the protocol's number.
     pub transport: Transport,
 }
@@ -131,8 +142,6 @@ impl Packet {
         hop_limit: 0,
         later_fragment: false,
         first_fragment: false,
-        fragment_protocol: 0,
-        identification: 0,
         transport: Transport::OPAQUE,
     };
 
@@ -168,8 +177,10 @@ pub struct Scratch {
 
 impl Scratch {
     /// Before the first packet.
-    pub const EMPTY: Self =
-        Self { header: ip::Header::NONE, parsed: Parsed { status: Status::Foreign, packet: Packet::NONE } };
+    pub const EMPTY: Self = Self {
+        header: ip::Header::NONE,
+        parsed: Parsed { status: Status::Foreign, packet: Packet::NONE, datagram: Datagram::NONE },
+    };
 
     /// The frame that was parsed last.
     #[inline(always)]
@@ -195,10 +206,12 @@ impl Scratch {
 /// Reads an Ethernet frame.
 #[inline(always)]
 pub fn parse<'s, R: PacketReader + ?Sized>(reader: &R, scratch: &'s mut Scratch) -> &'s Parsed {
-    scratch.parsed = match parse_frame(reader, &mut scratch.header) {
-        Ok(Some(packet)) => Parsed { status: Status::Packet, packet },
-        Ok(None) => Parsed { status: Status::Foreign, packet: Packet::NONE },
-        Err(reason) => Parsed { status: Status::Malformed(reason), packet: Packet::NONE },
+    let Scratch { header, parsed } = scratch;
+    parsed.datagram = Datagram::NONE;
+    (parsed.status, parsed.packet) = match parse_frame(reader, header, &mut parsed.datagram) {
+        Ok(Some(packet)) => (Status::Packet, packet),
+        Ok(None) => (Status::Foreign, Packet::NONE),
+        Err(reason) => (Status::Malformed(reason), Packet::NONE),
     };
     reader.forget();
     &scratch.parsed
@@ -209,6 +222,7 @@ pub fn parse<'s, R: PacketReader + ?Sized>(reader: &R, scratch: &'s mut Scratch)
 fn parse_frame<R: PacketReader + ?Sized>(
     reader: &R,
     header: &mut ip::Header,
+    datagram: &mut Datagram,
 ) -> Result<Option<Packet>, Reason> {
     if reader.length_bytes() < ethernet::HEADER_BYTES {
         return Err(Reason::MalformedEthernet);
@@ -223,13 +237,13 @@ fn parse_frame<R: PacketReader + ?Sized>(
         offset += ethernet::TAG_BYTES;
     }
     *header = match ethertype {
-        ethernet::IPV4 => ip::parse_ipv4(reader, offset)?,
+        ethernet::IPV4 => ip::parse_ipv4(reader, offset, datagram)?,
         ethernet::IPV6 => ip::parse_ipv6(reader, offset)?,
         tag if ethernet::is_tag(tag) => return Err(Reason::MalformedVlan),
         _ => return Ok(None),
     };
     reader.forget();
-    ip::finish(reader, header)?;
+    ip::finish(reader, header, datagram)?;
     Ok(Some(Packet {
         source: header.source,
         destination: header.destination,
@@ -237,8 +251,6 @@ fn parse_frame<R: PacketReader + ?Sized>(
         hop_limit: header.hop_limit,
         later_fragment: header.fragment_offset_bytes != 0,
         first_fragment: header.fragment_offset_bytes == 0 && header.more_fragments,
-        fragment_protocol: header.fragment_protocol,
-        identification: header.identification,
         transport: transport::parse(reader, header)?,
     }))
 }
