@@ -91,9 +91,7 @@ pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(
     }
     // Flags (3 bits: reserved, DF, MF) and offset in units of 8 octets (13 bits).
     let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
-    if fragment & !0x4000 != 0 {
-        *datagram = Datagram { identification: u32::from(u16::from_be_bytes([id_high, id_low])), protocol };
-    }
+    *datagram = Datagram { identification: u32::from(u16::from_be_bytes([id_high, id_low])), protocol };
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
     Ok(Header {
         family: Family::Ipv4,
