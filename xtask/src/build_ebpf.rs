@@ -16,15 +16,20 @@ use crate::{linker, process, workspace};
 /// A BPF instruction is 8 octets (RFC 9669, section 3); a 64-bit immediate takes two of them.
 const INSTRUCTION_BYTES: u64 = 8;
 
+/// The datapath, by cargo's name.
+pub(crate) const DATAPATH: &str = "foobar-ebpf";
+/// Traffic for measurements, by cargo's name.
+pub(crate) const TRAFFIC: &str = "traffic";
+
 /// Compiles the datapath, if it changed, and returns the path of the object.
 ///
 /// # Errors
 /// Where no toolchain is to be had or the datapath does not compile.
 pub(crate) fn run() -> Result<PathBuf> {
     let toolchain = toolchain::find()?;
-    process::run(&mut cargo(&toolchain, "build")?).context("the datapath does not compile")?;
+    process::run(&mut cargo(&toolchain, "build", DATAPATH)?).context("the datapath does not compile")?;
     let folder = workspace::target().join("bpf");
-    let built = folder.join(TARGET).join("release/foobar-ebpf");
+    let built = folder.join(TARGET).join("release").join(DATAPATH);
     let object = folder.join("foobar.bpf.o");
     let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     // An unchanged file keeps its time, so that the agent is not built anew for nothing.
@@ -37,11 +42,21 @@ pub(crate) fn run() -> Result<PathBuf> {
     Ok(object)
 }
 
-/// `cargo` with a verb (`build`, `clippy`) for the datapath and the BPF machine.
+/// Compiles the programs that make traffic for measurements and returns the path of their object.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn traffic() -> Result<PathBuf> {
+    let toolchain = toolchain::find()?;
+    process::run(&mut cargo(&toolchain, "build", TRAFFIC)?).context("the traffic does not compile")?;
+    Ok(workspace::target().join("bpf").join(TARGET).join("release").join(TRAFFIC))
+}
+
+/// `cargo` with a verb (`build`, `clippy`) for a program of `foobar-ebpf` and the BPF machine.
 ///
 /// # Errors
 /// Where the linker is not there and cannot be built.
-pub(crate) fn cargo(toolchain: &Toolchain, verb: &str) -> Result<Command> {
+pub(crate) fn cargo(toolchain: &Toolchain, verb: &str, program: &str) -> Result<Command> {
     let linker = linker::ensure(toolchain)?;
     let mut linker_flag = OsString::from("-Clinker=");
     linker_flag.push(linker);
@@ -59,7 +74,7 @@ pub(crate) fn cargo(toolchain: &Toolchain, verb: &str) -> Result<Command> {
     ];
     let mut command = process::cargo();
     command
-        .args([verb, "--quiet", "--package", "foobar-ebpf", "--bin", "foobar-ebpf", "--release"])
+        .args([verb, "--quiet", "--package", "foobar-ebpf", "--bin", program, "--release"])
         .args(["--target", TARGET])
         .arg("--target-dir")
         .arg(workspace::target().join("bpf"))
@@ -74,12 +89,12 @@ pub(crate) fn cargo(toolchain: &Toolchain, verb: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Prints the size of the object and of each program in it.
+/// Tells the size of the object and of each program in it, beside what a command prints as its result.
 fn report(path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = path.strip_prefix(workspace::root()).unwrap_or(path).display();
-    println!("{shown}: {} bytes", bytes.len());
+    eprintln!("{shown}: {} bytes", bytes.len());
     for (name, instructions) in instruction_counts(bytes)? {
-        println!("  {instructions:>6} instructions  {name}");
+        eprintln!("  {instructions:>6} instructions  {name}");
     }
     Ok(())
 }

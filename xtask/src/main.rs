@@ -3,6 +3,7 @@
 mod bench;
 mod build_ebpf;
 mod demo;
+mod fuzz;
 mod linker;
 mod lint;
 mod packages;
@@ -10,6 +11,7 @@ mod process;
 mod tally;
 mod test;
 mod toolchain;
+mod tools;
 mod workspace;
 
 use std::env;
@@ -47,7 +49,9 @@ enum Task {
     Test(test::Lanes),
     /// Check format, lints (host and BPF), licences and the rules of this repository
     Lint,
-    /// Measure what a request costs, beside Debian's Nginx and HAProxy
+    /// Feed parser, configuration and prefix files with what libFuzzer makes up
+    Fuzz(fuzz::Options),
+    /// Measure what packets, rulesets and requests cost, beside what people run today
     Bench(bench::Options),
     /// Raise the whole infrastructure on this machine, in network namespaces, and show or check it
     ///
@@ -68,13 +72,14 @@ fn main() -> ExitCode {
 }
 
 fn run(task: &Task) -> Result<()> {
-    if matches!(task, Task::Demo(_) | Task::Test(_)) {
+    if matches!(task, Task::Bench(_) | Task::Demo(_) | Task::Test(_)) {
         ensure_ip()?;
     }
     match task {
         Task::BuildEbpf => build_ebpf::run().map(drop),
         Task::Bench(options) => bench::run(*options),
         Task::Demo(options) => demo::run(*options),
+        Task::Fuzz(options) => fuzz::run(*options),
         Task::Lint => conclude(lint::run()),
         Task::Test(lanes) => conclude(test::run(*lanes)?),
     }

@@ -12,11 +12,12 @@
 //!                                        ├─ attach    links on interfaces (link, foreign)
 //!                                        └─ counters  per-CPU values ─► sums
 //! ```
-#![expect(unsafe_code, reason = "maps are bytes, and two system calls have no safe wrapper")]
+#![expect(unsafe_code, reason = "maps are bytes, and some system calls have no safe wrapper")]
 
 mod attach;
 mod counters;
 mod error;
+pub mod explain;
 mod foreign;
 mod generations;
 mod ledger;
@@ -30,6 +31,7 @@ mod pins;
 mod preflight;
 mod session;
 mod sys;
+pub mod traffic;
 mod value;
 mod worker;
 

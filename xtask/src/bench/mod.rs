@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// Fewer and shorter runs: a first look, no figure to publish
     #[arg(long)]
     quick: bool,
+    /// Write what the firewall came to into docs/benchmarks.md and docs/firewall-cost.svg
+    #[arg(long, conflicts_with = "quick")]
+    write: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -31,7 +34,7 @@ pub(crate) struct Options {
 enum Subject {
     /// Every subject below
     All,
-    /// Nanoseconds of a packet: our datapath above an empty XDP program
+    /// Nanoseconds of a packet and time of a ruleset: our datapath, xdp-filter and nftables
     Firewall,
     /// CPU time of a request: our balancer, Debian's Nginx and Debian's HAProxy
     Balancer,
@@ -45,7 +48,7 @@ enum Subject {
 pub(crate) fn run(options: Options) -> Result<()> {
     let wants = |subject| matches!(options.subject, Subject::All) || options.subject == subject;
     if wants(Subject::Firewall) {
-        show(&firewall::run(options.quick)?, options.json)?;
+        show(&firewall::run(options.quick, options.write)?, options.json)?;
     }
     if wants(Subject::Balancer) {
         show(&balancer::run(options.quick)?, options.json)?;

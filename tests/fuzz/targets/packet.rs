@@ -1,0 +1,4 @@
+//! `foobar_fuzz::packet` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| foobar_fuzz::packet(bytes));
