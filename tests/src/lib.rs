@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod bpffs;
+pub mod chance;
 pub mod corpus;
 pub mod frame;
 pub mod host;

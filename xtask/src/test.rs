@@ -11,11 +11,16 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::packages::Package;
 use crate::tally::Tally;
 use crate::{build_ebpf, packages, process, workspace};
 
 /// The member whose tests need root, and its folder.
 const PRIVILEGED: (&str, &str) = ("foobar-tests", "tests");
+
+/// What the privileged tests compare with, and the variable that tells them where it is.
+const NFTABLES: Package = Package::new("nftables", "a firewall to compare verdicts with", &["nft"]);
+const NFTABLES_VARIABLE: &str = "FOOBAR_NFT";
 
 /// Which lanes to run; without any, all.
 #[derive(Args, Clone, Copy, Debug)]
@@ -78,9 +83,11 @@ fn host() -> Result<Tally> {
 fn privileged() -> Result<Tally> {
     let (_, folder) = PRIVILEGED;
     let programs = privileged_programs()?;
+    let nft =
+        packages::ensure(&[NFTABLES])?.find("nft").context("the package nftables has no program nft")?;
     let mut tally = Tally::default();
     for program in &programs {
-        let mut command = as_root(program)?;
+        let mut command = as_root(program, &[(NFTABLES_VARIABLE, &nft)])?;
         command.current_dir(workspace::root().join(folder));
         tally += run_tests(&mut command)?;
     }
@@ -116,12 +123,13 @@ fn privileged_programs() -> Result<Vec<PathBuf>> {
     Ok(programs.collect())
 }
 
-/// A command that runs `program` as root, by sudo if we are not root.
-fn as_root(program: &Path) -> Result<Command> {
+/// A command that runs `program` as root, by sudo if we are not root, with variables that name programs.
+fn as_root(program: &Path, variables: &[(&str, &Path)]) -> Result<Command> {
     let agent = workspace::target().join("debug/foobar-agent");
+    let variables = [&[("FOOBAR_AGENT", agent.as_path())], variables].concat();
     if is_root()? {
         let mut command = Command::new(program);
-        command.env("FOOBAR_AGENT", agent);
+        command.envs(variables);
         return Ok(command);
     }
     if packages::on_path("sudo").is_none() {
@@ -129,7 +137,7 @@ fn as_root(program: &Path) -> Result<Command> {
     }
     // sudo's own rules may refuse to keep the environment; a variable on its command line is explicit.
     let mut command = Command::new("sudo");
-    command.arg(format!("FOOBAR_AGENT={}", agent.display())).arg(program);
+    command.args(variables.iter().map(|(name, path)| format!("{name}={}", path.display()))).arg(program);
     Ok(command)
 }
 
@@ -139,7 +147,7 @@ fn is_root() -> Result<bool> {
 
 fn demo() -> Result<Tally> {
     let own = env::current_exe().context("cannot tell which program this is")?;
-    let mut command = as_root(&own)?;
+    let mut command = as_root(&own, &[])?;
     let mut counted = None;
     let succeeded = echo(command.args(["demo", "--check"]), |line| counted = Tally::parse(line).or(counted))?;
     let mut tally = counted.unwrap_or_default();

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::explain::ExplainOptions;
+use super::plan::PlanOptions;
 use super::target::Target;
 use crate::kernel::LogLevel;
 
@@ -38,6 +40,10 @@ pub(super) enum Command {
     Run(RunOptions),
     /// Say everything that is wrong with a configuration, by file, line and column
     Check(CheckOptions),
+    /// Say what the rules make of a packet or of a capture, and which rule decides
+    Explain(ExplainOptions),
+    /// Say what a configuration would change: rules, and the verdicts of packets
+    Plan(PlanOptions),
     /// Have the agent take its configuration anew: all of it or, with an error, nothing
     Reload(Target),
     /// Show interfaces, rules, drops, services, backends and what needs attention
@@ -76,7 +82,12 @@ Examples:
   foobar-agent check foobar.toml && foobar-agent reload
   foobar-agent check foobar.toml --json | jq '.diagnostics[].line'
 
-Errors end with exit code 1. Warnings alone end with 0.")]
+Errors end with exit code 1. Warnings alone end with 0: rules that do nothing, interfaces that
+this host does not have, management ports open to the world, and rules that would cut the SSH
+session in which you type (found by SSH_CONNECTION, here or, below sudo, in a parent process).
+
+Names of ports and protocols: the built-in ones first, the same on every host; then those of
+this host's /etc/services and /etc/protocols.")]
 pub(super) struct CheckOptions {
     /// The configuration file
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
@@ -161,6 +172,28 @@ mod tests {
             assert!(parse(&format!("foobar-agent {command} --config /etc/a.toml")).is_ok(), "{command}");
             let both = parse(&format!("foobar-agent {command} --config /etc/a.toml --run-dir /run/a"));
             assert_eq!(both.unwrap_err().kind(), ErrorKind::ArgumentConflict, "{command}");
+        }
+    }
+
+    #[test]
+    fn packets_come_from_one_place() {
+        for line in [
+            "tcp from a to b",
+            "--pcap a.pcap --interface eth0",
+            "--hex 00",
+            "--pcap - --why --json",
+            "--why=all tcp",
+        ] {
+            assert!(parse(&format!("foobar-agent explain {line}")).is_ok(), "{line}");
+        }
+        for line in [
+            "--json",
+            "--pcap a.pcap tcp",
+            "--hex 00 --pcap a.pcap",
+            "--why=0 tcp",
+            "--run-dir . --config a.toml tcp",
+        ] {
+            assert!(parse(&format!("foobar-agent explain {line}")).is_err(), "{line}");
         }
     }
 

@@ -18,6 +18,9 @@ pub enum Failure {
     /// Exit code 1.
     #[error(transparent)]
     Configuration(anyhow::Error),
+    /// Exit code 2.
+    #[error(transparent)]
+    Usage(anyhow::Error),
     /// Exit code 3.
     #[error(transparent)]
     Environment(anyhow::Error),
@@ -27,6 +30,7 @@ pub enum Failure {
 pub(super) fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
         Some(Failure::Configuration(_)) => return CONFIGURATION,
+        Some(Failure::Usage(_)) => return USAGE,
         Some(Failure::Environment(_)) => return ENVIRONMENT,
         None => {}
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
 
 use crate::config::{Here, LocalInterface, SshSession};
 
@@ -20,16 +21,22 @@ pub(super) fn look() -> Here {
 }
 
 fn interfaces() -> Option<Vec<LocalInterface>> {
-    let mut by_name: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    let mut by_name: BTreeMap<String, LocalInterface> = BTreeMap::new();
     for entry in getifaddrs().ok()? {
         // An IPv4 address may have a label of its own: `eth0:1` is an address of eth0.
         let name = entry.interface_name.split(':').next().unwrap_or_default().to_owned();
-        let addresses = by_name.entry(name).or_default();
+        let loopback = entry.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+        let interface = by_name.entry(name.clone()).or_insert_with(|| LocalInterface {
+            name,
+            loopback,
+            addresses: Vec::new(),
+        });
         let Some(address) = entry.address else { continue };
         let ipv4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        addresses.extend(ipv4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()))));
+        let ipv6 = || address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
+        interface.addresses.extend(ipv4.or_else(ipv6));
     }
-    Some(by_name.into_iter().map(|(name, addresses)| LocalInterface { name, addresses }).collect())
+    Some(by_name.into_values().collect())
 }
 
 /// From this process's environment, or else its parents': `sudo` removes the variable from its
@@ -100,6 +107,6 @@ mod tests {
     fn loopback_is_an_interface_with_its_address() {
         let interfaces = interfaces().unwrap();
         let lo = interfaces.iter().find(|interface| interface.name == "lo").unwrap();
-        assert!(lo.addresses.contains(&"127.0.0.1".parse().unwrap()), "{lo:?}");
+        assert!(lo.loopback && lo.addresses.contains(&"127.0.0.1".parse().unwrap()), "{lo:?}");
     }
 }

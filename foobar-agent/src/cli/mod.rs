@@ -14,9 +14,11 @@ use self::print::Style;
 mod act;
 mod arguments;
 mod check;
+mod explain;
 mod failure;
 mod here;
 mod lists;
+mod plan;
 mod print;
 mod status;
 mod target;
@@ -48,6 +50,8 @@ fn answer(command: &Command, style: Style) -> Output {
     match command {
         Command::Run(_) => Ok(String::new()),
         Command::Check(options) => check::check(options, write_out),
+        Command::Explain(options) => explain::explain(options, style),
+        Command::Plan(options) => plan::plan(options, write_out),
         Command::Reload(target) => act::reload(target),
         Command::Detach(target) => act::detach(target),
         Command::DatapathLog(options) => act::datapath_log(options),

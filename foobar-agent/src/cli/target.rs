@@ -29,6 +29,11 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// The agent of a folder, or the default one.
+    pub(super) fn of_run_dir(run_dir: Option<PathBuf>) -> Self {
+        Self { config: None, run_dir }
+    }
+
     /// Asks the agent one thing and waits for the answer.
     pub(super) fn ask<T>(
         &self,

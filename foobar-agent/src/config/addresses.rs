@@ -1,6 +1,7 @@
 //! Addresses and prefixes as people write them. One parser serves the configuration and
 //! the prefix files; what each does about host bits is its own affair.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::members::Members;
@@ -185,18 +186,21 @@ pub(super) fn read_socket_address(value: Value<'_>) -> Option<SocketAddr> {
 
 /// One or several addresses with ports; `firsts` remembers each place, because a second
 /// listener on the same address could not be bound.
-pub(super) fn read_listen(value: Option<Value<'_>>, firsts: &mut Vec<(SocketAddr, u32)>) -> Vec<SocketAddr> {
+pub(super) fn read_listen(
+    value: Option<Value<'_>>,
+    firsts: &mut HashMap<SocketAddr, u32>,
+) -> Vec<SocketAddr> {
     let values = value.map(Value::one_or_list).unwrap_or_default();
     let mut addresses = Vec::with_capacity(values.len());
     for value in values {
         let Some(address) = read_socket_address(value) else { continue };
-        if let Some((_, line)) = firsts.iter().find(|(first, _)| *first == address) {
+        if let Some(line) = firsts.get(&address) {
             value.error(
                 format!("`{address}` is listened on already, by line {line}"),
                 "remove one of the two",
             );
         } else {
-            firsts.push((address, value.line()));
+            firsts.insert(address, value.line());
             addresses.push(address);
         }
     }

@@ -1,6 +1,6 @@
 //! `[balancer]`: listeners, certificates and sites. Its pools are read by `pools`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use super::suggest::{one_of, quoted};
 const MAX_WORKERS: u16 = 1024;
 
 /// `listeners` collects the addresses, with their lines.
-pub(super) fn read(root: &mut Table<'_>, listeners: &mut Vec<(SocketAddr, u32)>) -> Option<Balancer> {
+pub(super) fn read(root: &mut Table<'_>, listeners: &mut HashMap<SocketAddr, u32>) -> Option<Balancer> {
     let mut table = root.table("balancer", "[balancer]")?;
     let http_value = table.optional("http");
     let https_value = table.optional("https");

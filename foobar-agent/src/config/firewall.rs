@@ -1,5 +1,7 @@
 //! `[firewall]`: where the datapath attaches, and the ruleset.
 
+use std::collections::BTreeSet;
+
 use super::lint;
 use super::model::{AttachMode, Firewall, Interfaces};
 use super::names::read_interface;
@@ -63,15 +65,15 @@ fn interfaces(value: Value<'_>) -> Interfaces {
     if value.as_str() == Some("auto") {
         return Interfaces::Auto;
     }
-    let mut names = Vec::new();
+    let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
     for value in value.one_or_list() {
         let Some(name) = read_interface(value) else { continue };
         if name == "auto" {
             value.error("`auto` stands alone", "write: interfaces = \"auto\"");
-        } else if names.contains(&name) {
-            value.error(format!("{} is named twice", quoted(&name)), "remove one of the two");
-        } else {
+        } else if seen.insert(name.clone()) {
             names.push(name);
+        } else {
+            value.error(format!("{} is named twice", quoted(&name)), "remove one of the two");
         }
     }
     Interfaces::Named(names)

@@ -16,6 +16,8 @@ pub struct Here {
 pub struct LocalInterface {
     /// Its name.
     pub name: String,
+    /// Leads nowhere but to this host.
+    pub loopback: bool,
     /// Its own addresses.
     pub addresses: Vec<IpAddr>,
 }

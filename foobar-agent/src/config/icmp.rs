@@ -1,6 +1,8 @@
 //! `icmp_type` of a rule. ICMP types exist only for protocol 1 in IPv4 and 58 in IPv6, and
 //! the same name has another number in each.
 
+use std::collections::BTreeSet;
+
 use super::protocols::{ICMP, ICMPV6, decimal, protocol_name};
 use super::reader::Value;
 use super::suggest::quoted;
@@ -58,7 +60,7 @@ const ICMPV6_NAMES: &[Name] = &[
     ("mldv2-report", 143, None),
 ];
 
-/// What a rule's `icmp_type` matches. `protocols` says of which family; it must name one of the two.
+/// What a rule's `icmp_type` matches, each once. `protocols` says of which family; it must name one of the two.
 pub(super) fn read(value: Option<Value<'_>>, protocols: Option<&[u8]>) -> Option<Vec<IcmpMatch>> {
     let value = value?;
     let protocols = protocols.unwrap_or_else(|| {
@@ -77,8 +79,10 @@ pub(super) fn read(value: Option<Value<'_>>, protocols: Option<&[u8]>) -> Option
         value.warning(format!("`{name}` has no ICMP type: this rule never matches it"), hint);
     }
     let mut matches = Vec::new();
+    let mut seen = BTreeSet::new();
     for entry in value.one_or_list() {
-        matches.extend(entry_matches(entry, &families));
+        let of_entry = entry_matches(entry, &families).into_iter();
+        matches.extend(of_entry.filter(|icmp| seen.insert((icmp.protocol, icmp.kind, icmp.code))));
     }
     Some(matches)
 }
@@ -97,6 +101,9 @@ fn entry_matches(value: Value<'_>, families: &[u8]) -> Vec<IcmpMatch> {
         }
         return Vec::new();
     };
+    if value.negates(text) {
+        return Vec::new();
+    }
     match *families {
         [family] => one_family(value, text, family).into_iter().collect(),
         [_, _] => both_families(value, text),
@@ -144,7 +151,7 @@ fn both_families(value: Value<'_>, text: &str) -> Vec<IcmpMatch> {
     matches
 }
 
-fn names(family: u8) -> &'static [Name] {
+pub(super) fn names(family: u8) -> &'static [Name] {
     if family == ICMP { ICMP_NAMES } else { ICMPV6_NAMES }
 }
 

@@ -18,6 +18,7 @@ mod host_names;
 mod icmp;
 mod lint;
 mod lists;
+pub(crate) mod lookup;
 mod members;
 pub mod model;
 mod monitor;
@@ -33,15 +34,15 @@ mod services;
 mod sets;
 mod source;
 mod suggest;
+mod syntax;
 mod tcp_flags;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-
-use toml::de::DeTable;
 
 pub use self::diagnostics::{Diagnostic, Diagnostics, Excerpt, Severity};
 use self::firewall::Places;
@@ -135,16 +136,12 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 fn read(source: &Source, here: Option<&Here>) -> Result<Loaded, Diagnostics> {
     let report = Report::new(source);
-    let (document, syntax_errors) = DeTable::parse_recoverable(source.text());
-    for error in &syntax_errors {
-        report.syntax_error(error);
-    }
-    if !syntax_errors.is_empty() {
+    let Some(document) = syntax::parse(source, &report) else {
         // What follows from a line that could not be read would only hide the cause.
         return Err(report.finish());
-    }
+    };
     let mut root = Table::root(&report, &document);
-    let mut listeners = Vec::new();
+    let mut listeners = HashMap::new();
     let mut places = Places::default();
     let config = Config {
         host: host::read(&mut root),

@@ -1,6 +1,7 @@
 //! `[monitor]` and `[[monitor.service]]`.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::addresses::read_listen;
@@ -14,7 +15,7 @@ const DEFAULT_LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9977);
 const LATER_PROTOCOLS: [&str; 6] = ["mysql", "dns", "tls", "postgresql", "redis", "h2c"];
 
 /// `listeners` are the balancer's addresses, with their lines.
-pub(super) fn read(root: &mut Table<'_>, listeners: &mut Vec<(SocketAddr, u32)>) -> Monitor {
+pub(super) fn read(root: &mut Table<'_>, listeners: &mut HashMap<SocketAddr, u32>) -> Monitor {
     let Some(mut monitor) = root.table("monitor", "[monitor]") else {
         return Monitor { listen: vec![DEFAULT_LISTEN.into()], services: Vec::new() };
     };

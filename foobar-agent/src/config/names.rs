@@ -68,6 +68,9 @@ fn is_name(text: &str) -> bool {
 /// The name of a network interface, as the kernel would take it.
 pub(super) fn read_interface(value: Value<'_>) -> Option<String> {
     let text = value.string()?;
+    if value.negates(text) {
+        return None;
+    }
     let forbidden = |c: char| c.is_whitespace() || c.is_control() || "/:*?".contains(c);
     if text.is_empty()
         || text.len() > MAX_INTERFACE_BYTES

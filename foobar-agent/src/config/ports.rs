@@ -11,7 +11,7 @@ type Range = RangeInclusive<u16>;
 
 /// Protocols whose first four octets are source and destination port, and under which name
 /// `/etc/services` has their services: UDP-Lite has UDP's (RFC 3828, section 7).
-const WITH_PORTS: [(u8, &str); 5] =
+pub(super) const WITH_PORTS: [(u8, &str); 5] =
     [(TCP, "tcp"), (UDP, "udp"), (SCTP, "sctp"), (DCCP, "dccp"), (UDPLITE, "udp")];
 
 /// The ports that a rule names, in order, none twice. `protocols` must be of those that have ports.
@@ -67,6 +67,9 @@ fn port_range(value: Value<'_>, registries: Option<&[&str]>) -> Option<Range> {
         value.wrong_type("a port, such as 443, its name, or a range, such as \"8000-8080\"");
         return None;
     };
+    if value.negates(text) {
+        return None;
+    }
     // A service's name has a letter in it (RFC 6335, section 5.1), and a number has none.
     if text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
         return service(value, text, registries?);

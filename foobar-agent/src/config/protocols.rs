@@ -3,11 +3,11 @@
 use super::reader::Value;
 use super::suggest::quoted;
 
-pub(super) const ICMP: u8 = 1;
-pub(super) const TCP: u8 = 6;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 pub(super) const DCCP: u8 = 33;
-pub(super) const ICMPV6: u8 = 58;
+pub(crate) const ICMPV6: u8 = 58;
 pub(super) const SCTP: u8 = 132;
 pub(super) const UDPLITE: u8 = 136;
 /// Skipped on the way to what a rule sees, in either family.
@@ -120,6 +120,9 @@ fn protocol(value: Value<'_>) -> Option<u8> {
         value.wrong_type("a protocol's name, or its number");
         return None;
     };
+    if value.negates(text) {
+        return None;
+    }
     let host_names = value.report().source().host_names();
     let refused = NO_PROTOCOL.iter().find(|(word, _)| *word == text);
     let number = match refused {
@@ -160,12 +163,12 @@ fn check_meaning(value: Value<'_>, number: u8, name: Option<&str>) {
     }
 }
 
-fn built_in(text: &str) -> Option<u8> {
+pub(super) fn built_in(text: &str) -> Option<u8> {
     let named = |&&(_, name, others): &&(u8, &str, &[&str])| name == text || others.contains(&text);
     PROTOCOLS.iter().find(named).map(|&(number, ..)| number)
 }
 
-fn decimal_u8(text: &str) -> Option<u8> {
+pub(super) fn decimal_u8(text: &str) -> Option<u8> {
     decimal(text).and_then(|number| u8::try_from(number).ok())
 }
 

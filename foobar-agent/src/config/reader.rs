@@ -240,6 +240,16 @@ impl<'a> Value<'a> {
         found
     }
 
+    /// Reports a `!` where nothing can be negated.
+    pub(super) fn negates(self, text: &str) -> bool {
+        let negates = text.starts_with('!');
+        if negates {
+            let message = format!("{} negates, which only `from` and `to` can", quoted(text));
+            self.error(message, "write a rule for what shall not match, before this one");
+        }
+        negates
+    }
+
     /// An array's values; an empty array has none.
     pub(super) fn list(self) -> Option<Vec<Value<'a>>> {
         let items = self.item.get_ref().as_array();

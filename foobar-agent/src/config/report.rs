@@ -14,6 +14,9 @@ const MAX_LISTED: u32 = 10_000;
 /// thousands of errors, and takes a file's errors times its names.
 const MAX_COMPARED: usize = 500_000;
 
+/// Longest text of the file that a hint repeats, in bytes.
+const MAX_REPEATED_BYTES: usize = 100;
+
 /// Collects what is found in one configuration file and the prefix files that it names.
 pub(super) struct Report<'s> {
     source: &'s Source,
@@ -51,9 +54,10 @@ impl<'s> Report<'s> {
         let span = error.span().unwrap_or_default();
         self.at(Severity::Error, &span, || {
             let written = self.source.text().get(span.clone()).unwrap_or_default();
+            let is_short = (1..=MAX_REPEATED_BYTES).contains(&written.len());
             let hint = match error.message() {
                 message if message.starts_with("duplicate key") => Some("remove one of the two".to_owned()),
-                message if message.starts_with("string values must be quoted") && !written.is_empty() => {
+                message if message.starts_with("string values must be quoted") && is_short => {
                     Some(format!("in quotes: \"{}\"", written.escape_debug()))
                 }
                 _ => None,

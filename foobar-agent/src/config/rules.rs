@@ -32,8 +32,10 @@ fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) 
     let icmp_types = icmp::read(table.optional("icmp_type"), of);
     let tcp_flags = tcp_flags::read(table.optional("tcp_flags"), of);
     let interfaces = table.optional("interface").map(|value| {
-        let values = value.one_or_list();
-        values.into_iter().filter_map(read_interface).collect()
+        let mut names: Vec<String> = value.one_or_list().into_iter().filter_map(read_interface).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     });
     table.refuse("rate", "remove it: the rule then has no limit");
     table.refuse("rate_per", "remove it: the rule then has no limit");

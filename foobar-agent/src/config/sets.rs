@@ -241,3 +241,35 @@ fn from_files(value: Value<'_>, members: &mut Members) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use toml::de::DeTable;
+
+    use super::super::host_names::HostNames;
+    use super::super::source::Source;
+    use super::*;
+
+    #[test]
+    fn what_would_fill_memory_is_refused_before_it_does() {
+        let text = "a = ['192.0.2.1', '192.0.2.3']\n";
+        let source = Source::new(PathBuf::new(), PathBuf::new(), text.to_owned(), HostNames::default());
+        let (report, document) = (Report::new(&source), DeTable::parse(text).unwrap());
+        let value = Table::root(&report, &document).optional("a").unwrap();
+        let sets = Sets::default();
+        let one = |address: &str| {
+            let mut members = Members::default();
+            members.push_range(address.parse().unwrap(), address.parse().unwrap());
+            Arc::new(members.into_set())
+        };
+        assert!(sets.take_up(MAX_RANGES - 3, value));
+        assert_eq!(sets.unite(vec![one("192.0.2.1"), one("192.0.2.3")], value).ranges().len(), 2);
+        let same = one("192.0.2.5");
+        assert_eq!(sets.unite(vec![Arc::clone(&same), same], value).ranges().len(), 1);
+        assert!(!report.has_errors());
+        assert!(sets.unite(vec![one("192.0.2.1"), one("192.0.2.3")], value).is_empty());
+        assert!(report.finish().to_string().contains("hold more than 33554432 ranges of addresses in all"));
+    }
+}

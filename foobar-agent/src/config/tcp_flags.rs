@@ -6,7 +6,7 @@ use super::suggest::quoted;
 use crate::firewall::ruleset::TcpFlags;
 
 /// Names of the bits of octet 13 of the TCP header (RFC 9293, section 3.1).
-const FLAGS: [(&str, u8); 8] = [
+pub(super) const FLAGS: [(&str, u8); 8] = [
     ("fin", 0x01),
     ("syn", 0x02),
     ("rst", 0x04),

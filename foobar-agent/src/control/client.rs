@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{DatapathLog, DetachReport, Refusal, ReloadReport, SOCKET_NAME};
+use super::{DatapathLog, DetachReport, InForce, Refusal, ReloadReport, RulesetInForce, SOCKET_NAME};
 use crate::kernel::LogLevel;
 use crate::monitor::snapshot::Snapshot;
 
@@ -93,6 +93,22 @@ impl Client {
     /// See [`ClientError`]; likewise below.
     pub async fn snapshot(&self) -> Result<Snapshot, ClientError> {
         self.ask(Method::GET, "/v1/snapshot", &(), LOOK_TIMEOUT).await
+    }
+
+    /// The rules that judge packets now.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where none do.
+    pub async fn in_force(&self) -> Result<InForce, ClientError> {
+        self.ask(Method::GET, "/v1/generation", &(), LOOK_TIMEOUT).await
+    }
+
+    /// The rules that judge packets now, with all that they say.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where none do.
+    pub async fn ruleset(&self) -> Result<RulesetInForce, ClientError> {
+        self.ask(Method::GET, "/v1/ruleset", &(), ACT_TIMEOUT).await
     }
 
     /// Takes the configuration anew.

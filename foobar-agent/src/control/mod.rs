@@ -5,21 +5,28 @@
 //! | request                  | answer            |
 //! | ------------------------ | ----------------- |
 //! | `GET /v1/snapshot`       | `Snapshot`        |
+//! | `GET /v1/generation`     | [`InForce`]       |
+//! | `GET /v1/ruleset`        | [`RulesetInForce`] |
 //! | `POST /v1/reload`        | [`ReloadReport`]  |
 //! | `POST /v1/detach`        | [`DetachReport`]  |
 //! | `POST /v1/datapath-log`  | `{}`, for [`DatapathLog`] |
 //!
 //! A refusal is [`Refusal`], with status 422 where the configuration is at fault.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::refusal::{Refusal, describe};
+pub use self::ruleset::{NotARuleset, RuleText, RulesetInForce, RulesetText};
 use crate::config::Diagnostics;
+use crate::firewall::numbers::InterfaceNumbers;
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
 
 pub mod client;
 mod refusal;
+mod ruleset;
 pub mod server;
 pub mod socket;
 #[cfg(test)]
@@ -35,6 +42,12 @@ pub trait Agent: Source {
 
     /// Removes the datapath from every interface; the agent itself goes on.
     fn detach(&self) -> impl Future<Output = Result<DetachReport, Refusal>>;
+
+    /// The rules that judge, and where they are.
+    fn in_force(&self) -> impl Future<Output = Result<InForce, Refusal>>;
+
+    /// The rules that judge, with all that they say.
+    fn ruleset(&self) -> impl Future<Output = Result<RulesetInForce, Refusal>>;
 
     /// How much the datapath says in the agent's log.
     fn set_datapath_log(&self, level: LogLevel) -> impl Future<Output = Result<(), Refusal>>;
@@ -55,6 +68,34 @@ pub struct ReloadReport {
 pub struct DetachReport {
     /// The interfaces that it was attached to.
     pub interfaces: Vec<String>,
+}
+
+/// The rules that judge packets now: what an image in the kernel does not tell of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// The generation that judges.
+    pub generation: u64,
+    /// Where it is pinned.
+    pub pin_dir: PathBuf,
+    /// What its program was told, see `foobar_ebpf::abi::setting`.
+    pub flags: u32,
+    /// The configuration that it was made from; `None`: the agent runs without one.
+    pub file: Option<PathBuf>,
+    /// The interfaces that the configuration names.
+    pub interfaces: Vec<String>,
+    /// Logical numbers of interfaces by name.
+    pub numbers: InterfaceNumbers,
+    /// The rules by slot, without the policy.
+    pub rules: Vec<RuleInForce>,
+}
+
+/// A rule, as people find it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleInForce {
+    /// Its name.
+    pub name: String,
+    /// Its line in the configuration.
+    pub line: u32,
 }
 
 /// The body of `POST /v1/datapath-log`.

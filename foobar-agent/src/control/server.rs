@@ -49,7 +49,7 @@ impl Server {
 
 async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -> Answer {
     let allowed = match request.uri().path() {
-        "/v1/snapshot" => Method::GET,
+        "/v1/snapshot" | "/v1/generation" | "/v1/ruleset" => Method::GET,
         "/v1/reload" | "/v1/detach" | "/v1/datapath-log" => Method::POST,
         path => return refuse(StatusCode::NOT_FOUND, &format!("nothing is at {path}").into()),
     };
@@ -62,6 +62,8 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
     }
     match request.uri().path() {
         "/v1/snapshot" => reply(agent.snapshot().await.map_err(Refusal::from)),
+        "/v1/generation" => reply(agent.in_force().await),
+        "/v1/ruleset" => reply(agent.ruleset().await),
         "/v1/reload" => to_the_end(async move { agent.reload().await }).await,
         "/v1/detach" => to_the_end(async move { agent.detach().await }).await,
         _ => match log_level(request).await {

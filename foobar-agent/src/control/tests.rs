@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 use super::client::{Client, ClientError};
 use super::server::Server;
 use super::socket::{ControlSocket, SocketError};
-use super::{Agent, DetachReport, Refusal, ReloadReport, SOCKET_NAME};
+use super::{Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, SOCKET_NAME};
 use crate::config::{self, Diagnostics};
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
@@ -60,6 +60,15 @@ impl Agent for Fake {
         Ok(DetachReport { interfaces: vec!["eth0".to_owned()] })
     }
 
+    async fn in_force(&self) -> Result<InForce, Refusal> {
+        let rule = RuleInForce { name: "ssh".to_owned(), line: 7 };
+        Ok(InForce { generation: 8, rules: vec![rule], ..InForce::default() })
+    }
+
+    async fn ruleset(&self) -> Result<RulesetInForce, Refusal> {
+        Err("no rules judge here".to_owned().into())
+    }
+
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {
         self.note(format!("{level:?}"));
         if level == LogLevel::Trace { Err("no datapath".to_owned().into()) } else { Ok(()) }
@@ -87,6 +96,9 @@ async fn what_the_client_asks_reaches_the_agent_and_the_answer_comes_back_whole(
             let _server = serve(folder.path(), &agent);
             let client = Client::new(folder.path());
             assert_eq!(client.snapshot().await.unwrap(), scenario());
+            assert_eq!(client.in_force().await.unwrap(), agent.in_force().await.unwrap());
+            let refused = client.ruleset().await.unwrap_err();
+            assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
             assert_eq!(client.reload().await.unwrap().generation, 8);
             assert_eq!(client.detach().await.unwrap().interfaces, ["eth0"]);
             client.set_datapath_log(LogLevel::Debug).await.unwrap();

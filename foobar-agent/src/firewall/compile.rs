@@ -90,8 +90,8 @@ pub fn compile(
         (generation.image, generation.diagrams) = image(ruleset, interfaces)?;
         generation.rules = ruleset.rules.iter().map(|rule| rule.name.clone()).collect();
         generation.rules.push(POLICY.to_owned());
-        generation.flags = setting::JUDGE | essentials(ruleset.essentials) | rejects(ruleset);
     }
+    generation.flags = flags(ruleset);
     Ok(generation)
 }
 
@@ -100,6 +100,11 @@ fn service_port(service: &Service) -> ServicePort {
         ServiceProtocol::Http => service_protocol::HTTP,
     };
     ServicePort { port: service.port, protocol }
+}
+
+/// What a program is told beside the image, see `foobar_ebpf::abi::setting`.
+pub fn flags(ruleset: Option<&Ruleset>) -> u32 {
+    ruleset.map_or(0, |ruleset| setting::JUDGE | essentials(ruleset.essentials) | rejects(ruleset))
 }
 
 /// Whether senders must be told: the flag, or nothing.

@@ -136,6 +136,20 @@ pub enum KernelError {
     /// Something in the object is not as the agent expects it.
     #[error("the datapath has no {0}: object and agent are of different builds; build both again")]
     Missing(&'static str),
+    /// A generation that an agent spoke of has no image.
+    #[error("the generation that judges cannot be found at {path}: {source}")]
+    GenerationGone {
+        /// Its image.
+        path: PathBuf,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// More rules than a report of a test run can name.
+    #[error("a test run can name {most} rules, and there are more")]
+    TooManySlots {
+        /// How many it can name, the policy included.
+        most: u32,
+    },
     /// Anything else that the kernel said about loading, maps or pins.
     #[error("{what}: {source}")]
     Bpf {

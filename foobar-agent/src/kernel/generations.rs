@@ -87,7 +87,7 @@ impl Generations {
         // An agent that died between making the folder and announcing it has left one.
         pins::remove(&folder)?;
         fs::create_dir(&folder).map_err(KernelError::io("cannot create", &folder))?;
-        for name in [map::RULES, map::SERVICES] {
+        for name in [map::RULES, map::SERVICES, map::IMAGE] {
             instance.pin_map(name, &folder)?;
         }
         let next = Live {

@@ -33,6 +33,17 @@ pub(super) struct Instance {
     pub(super) ebpf: Ebpf,
 }
 
+/// What an instance shares with others, and what its program returns.
+#[derive(Default)]
+struct Setup<'a> {
+    /// Where shared maps are.
+    pins: Option<&'a Pins>,
+    /// An image that is in the kernel already, and holds what the generation's does.
+    image: Option<&'a Path>,
+    /// Whether the program returns its judgement, see `abi::report`, in the place of an XDP action.
+    report: bool,
+}
+
 /// What a generation's program is loaded with.
 struct Constants {
     flags: u32,
@@ -64,24 +75,39 @@ pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 impl Instance {
     /// Creates the maps for a generation, and takes shared maps from their pins where there are any.
     pub(super) fn load(generation: Option<&Generation>, pins: Option<&Pins>) -> Result<Self, KernelError> {
+        Self::set_up(generation, &Setup { pins, ..Setup::default() })
+    }
+
+    /// A generation for test runs that tell what each packet came to. Shares at most its image, which
+    /// is then the pinned one.
+    pub(super) fn load_reporting(generation: &Generation, image: Option<&Path>) -> Result<Self, KernelError> {
+        Self::set_up(Some(generation), &Setup { image, report: true, ..Setup::default() })
+    }
+
+    fn set_up(generation: Option<&Generation>, setup: &Setup<'_>) -> Result<Self, KernelError> {
         if OBJECT.is_empty() {
             return Err(KernelError::NoObject);
         }
         let mut loader = EbpfLoader::new();
         for name in SHARED_MAPS {
-            if let Some(pins) = pins {
+            if let Some(pins) = setup.pins {
                 loader.map_pin_path(name, pins.map(name));
             }
+        }
+        if let Some(pin) = setup.image {
+            loader.map_pin_path(map::IMAGE, pin);
         }
         let mut object = OBJECT.to_vec();
         if generation.is_none_or(|generation| generation.flags & setting::JUDGE == 0) {
             loader.map_max_entries(map::FRAGMENTS, 1);
         }
         let constants = generation.map(Constants::of);
+        let report = if setup.report { setting::REPORT } else { 0 };
+        let flags = constants.as_ref().map_or(0, |constants| constants.flags) | report;
         if let (Some(generation), Some(constants)) = (generation, &constants) {
             let image_bytes = generation.image_bytes().len().max(size_of::<image::Header>());
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
-            loader.override_global(constant::FLAGS, &constants.flags, true);
+            loader.override_global(constant::FLAGS, &flags, true);
             loader.override_global(constant::IMAGE_BYTES, &constants.image_bytes, true);
             loader.override_global(constant::DIAGRAMS, &constants.diagrams, true);
             loader.override_global(constant::SERVICE_COUNT, &constants.service_count, true);
@@ -89,7 +115,8 @@ impl Instance {
             loader.map_max_entries(map::RULES, clamp_u32(generation.rules.len()).max(1));
         }
         let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;
-        if let Some(generation) = generation.filter(|generation| !generation.image.is_empty()) {
+        let written = generation.filter(|generation| !generation.image.is_empty() && setup.image.is_none());
+        if let Some(generation) = written {
             let image = ebpf.map(map::IMAGE).ok_or(KernelError::Missing(map::IMAGE))?;
             let Map::Array(image) = image else { return Err(KernelError::Missing(map::IMAGE)) };
             let size = image.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size();

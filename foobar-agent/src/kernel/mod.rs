@@ -12,11 +12,12 @@
 //!                                        ├─ attach    links on interfaces (link, foreign)
 //!                                        └─ counters  per-CPU values ─► sums
 //! ```
-#![expect(unsafe_code, reason = "maps are bytes, and two system calls have no safe wrapper")]
+#![expect(unsafe_code, reason = "maps are bytes, and some system calls have no safe wrapper")]
 
 mod attach;
 mod counters;
 mod error;
+pub mod explain;
 mod foreign;
 mod generations;
 mod ledger;

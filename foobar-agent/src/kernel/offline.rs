@@ -25,7 +25,7 @@ const NOT_RUN: &str = "the kernel does not run the frame";
 /// One generation, loaded for test runs.
 pub struct Bed {
     pub(super) instance: Instance,
-    interfaces: Array<aya::maps::MapData, Plain<InterfaceSlot>>,
+    interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
     answer_limit: PerCpuArray<MapData, u64>,
@@ -79,10 +79,7 @@ impl Bed {
     /// # Errors
     /// When the map cannot be written.
     pub fn arrive_at(&mut self, logical: u32, station: u64) -> Result<(), KernelError> {
-        let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical, station };
-        self.interfaces
-            .set(TEST_RUN_IFINDEX & (INTERFACE_ENTRIES - 1), Plain(slot), 0)
-            .map_err(KernelError::bpf("cannot enter an interface"))
+        arrive_at(&mut self.interfaces, logical, station)
     }
 
     /// Judges a frame `repeat` times.
@@ -239,6 +236,18 @@ impl RootBed {
     pub fn outcomes(&self, logical: u32) -> Result<Vec<InterfaceOutcome>, KernelError> {
         counters::read_outcomes(&self.outcomes, std::iter::once(logical))
     }
+}
+
+/// Enters the interface on which test runs arrive.
+pub(super) fn arrive_at(
+    interfaces: &mut Array<MapData, Plain<InterfaceSlot>>,
+    logical: u32,
+    station: u64,
+) -> Result<(), KernelError> {
+    let slot = InterfaceSlot { ifindex: TEST_RUN_IFINDEX, interface: logical, station };
+    interfaces
+        .set(TEST_RUN_IFINDEX & (INTERFACE_ENTRIES - 1), Plain(slot), 0)
+        .map_err(KernelError::bpf("cannot enter an interface"))
 }
 
 pub(super) fn test_run(program: &mut Xdp, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {

@@ -5,7 +5,7 @@
 //! <pin_dir>/datapath-v2/GENERATIONS, CONTROL, …   shared maps
 //!                       root                      the program that is attached
 //!                       links/2                   one attachment, by ifindex
-//!                       generation-7/RULES, …     counters of the judging generation
+//!                       generation-7/RULES, …     counters and image of the judging generation
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -101,7 +101,7 @@ impl Pins {
     }
 
     pub(super) fn generation(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("generation-{number}"))
+        generation(&self.folder, number)
     }
 
     /// Removes the counters of every generation but one.
@@ -128,6 +128,15 @@ impl Pins {
         remove(&self.folder)?;
         Ok(linked)
     }
+}
+
+/// A pinned map of a generation, for whoever only looks: holds no lock.
+pub(super) fn of_generation(pin_dir: &Path, number: u64, map: &str) -> PathBuf {
+    generation(&pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}")), number).join(map)
+}
+
+fn generation(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("generation-{number}"))
 }
 
 /// Locks a folder until the file is dropped; the kernel does so however its holder ends.

@@ -8,12 +8,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use aya::maps::MapFd;
+use foobar_ebpf::abi::image::Unit;
 
 use super::error::KernelError;
 
 /// Values of `enum bpf_cmd`.
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
+
+/// A test run refuses shorter frames.
+const ETHERNET_HEADER_BYTES: usize = 14;
+/// Any kernel takes a frame up to here: 16 pages in fragments, whatever the first one holds.
+const TEST_RUN_BYTES_SURE: usize = 65_536;
 
 /// The part of `union bpf_attr` that `BPF_MAP_*_ELEM` reads.
 #[repr(C)]
@@ -59,6 +66,38 @@ pub(super) fn write_only_value(
     }
 }
 
+/// Reads the only value of an array map of one entry into units of an image, which must have exactly
+/// the map's value size: the kernel writes that many bytes.
+pub(super) fn read_only_value(
+    map: BorrowedFd<'_>,
+    units: &mut [Unit],
+    value_size: usize,
+) -> Result<(), KernelError> {
+    const WHAT: &str = "cannot read the image";
+    if size_of_val(units) != value_size {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "image and map differ in size");
+        return Err(KernelError::System { what: WHAT, source });
+    }
+    let key = 0u32;
+    let attributes = MapElement {
+        map_fd: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
+        padding: 0,
+        key: std::ptr::from_ref(&key) as u64,
+        value: units.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the key is of 4 bytes, and the kernel writes as many bytes as `units` has, as checked
+    // above; any bytes are a unit.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attributes, size_of::<MapElement>())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(KernelError::System { what: WHAT, source: io::Error::last_os_error() })
+    }
+}
+
 /// The value at an index of a map of 32-bit values, or `None` where there is none. aya cannot
 /// read a program array; the kernel gives the number of the program in the slot.
 pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelError> {
@@ -78,6 +117,61 @@ pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelE
         _ if result == 0 => Ok(Some(value)),
         error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         source => Err(KernelError::System { what: "cannot read which generation judges", source }),
+    }
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    padding: u32,
+}
+
+/// Runs a program on a frame once; gives what it returned, or `None` where the kernel does not run
+/// frames of this length. aya's own would
+/// copy the frame's memory back as well; a capture has a million of them.
+pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<Option<u32>, KernelError> {
+    // EINVAL has many causes: which of them would be the length is known before.
+    if frame.len() < ETHERNET_HEADER_BYTES {
+        return Ok(None);
+    }
+    let mut attributes = TestRun {
+        prog_fd: u32::try_from(program.as_raw_fd()).unwrap_or(u32::MAX),
+        data_size_in: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+        data_in: frame.as_ptr() as u64,
+        repeat: 1,
+        ..TestRun::default()
+    };
+    loop {
+        // SAFETY: `data_in` points to as many readable bytes as `data_size_in` says, or to fewer than
+        // the kernel takes at all. Nothing is written but `attributes`.
+        let result = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attributes, size_of::<TestRun>())
+        };
+        if result == 0 {
+            return Ok(Some(attributes.retval));
+        }
+        let source = io::Error::last_os_error();
+        match source.raw_os_error() {
+            Some(libc::EINTR | libc::EAGAIN) => {}
+            Some(libc::ENOMEM) if frame.len() > TEST_RUN_BYTES_SURE => return Ok(None),
+            _ => return Err(KernelError::System { what: "the kernel does not run the frame", source }),
+        }
     }
 }
 

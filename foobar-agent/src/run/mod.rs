@@ -112,6 +112,10 @@ impl ConfigFile {
         Self(named.or_else(|| default.exists().then_some(default)).map(Path::to_owned))
     }
 
+    fn path(&self) -> Option<&Path> {
+        self.0.as_deref()
+    }
+
     fn load(&self) -> Result<Loaded, Diagnostics> {
         match &self.0 {
             Some(path) => config::load(path),

@@ -1,6 +1,7 @@
 //! The running agent: what the control socket, the monitor and signals ask of it.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -12,8 +13,11 @@ use super::ConfigFile;
 use super::interfaces::Interfaces;
 use super::picture::{self, About};
 use crate::balancer::Balancer;
-use crate::config::model::{Config, Firewall};
-use crate::control::{Agent, DetachReport, Refusal, ReloadReport, describe};
+use crate::config::model::{Config, Firewall, Interfaces as Wanted};
+use crate::control::{
+    Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, RulesetText, describe,
+};
+use crate::firewall::compile;
 use crate::firewall::generation::Generation;
 use crate::firewall::numbers::InterfaceNumbers;
 use crate::kernel::{Found, Handle, LogLevel, Places};
@@ -180,6 +184,36 @@ impl Agent for Running {
         interfaces.all_detached();
         tracing::warn!("detached from {}: nothing is judged until the agent is restarted", names.join(", "));
         Ok(DetachReport { interfaces: names })
+    }
+
+    async fn in_force(&self) -> Result<InForce, Refusal> {
+        // A reload holds it until rules and generation are of one configuration again.
+        let interfaces = self.interfaces.lock().await;
+        let generation = self.kernel.counters().await.map_err(anyhow::Error::from)?.generation;
+        if generation == 0 || self.detached.get() {
+            return Err(anyhow!("no rules judge here: the datapath is detached").into());
+        }
+        let config = self.config.borrow();
+        let ruleset = config.firewall.ruleset.as_ref();
+        let rules = ruleset.iter().flat_map(|ruleset| &ruleset.rules);
+        Ok(InForce {
+            generation,
+            pin_dir: config.host.pin_dir.clone(),
+            flags: compile::flags(ruleset),
+            file: self.file.path().map(Path::to_owned),
+            interfaces: match &config.firewall.interfaces {
+                Wanted::Named(names) => names.clone(),
+                Wanted::Auto => interfaces.attached_names(),
+            },
+            numbers: interfaces.numbers.clone(),
+            rules: rules.map(|rule| RuleInForce { name: rule.name.clone(), line: rule.line }).collect(),
+        })
+    }
+
+    async fn ruleset(&self) -> Result<RulesetInForce, Refusal> {
+        let InForce { generation, file, interfaces, .. } = self.in_force().await?;
+        let ruleset = self.config.borrow().firewall.ruleset.as_ref().map(RulesetText::from);
+        Ok(RulesetInForce { generation, file, interfaces, ruleset })
     }
 
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {

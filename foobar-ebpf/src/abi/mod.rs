@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod fragment;
 pub mod image;
+pub mod report;
 pub mod traffic;
 
 use core::mem::size_of;
@@ -183,4 +184,7 @@ pub mod setting {
     pub const DHCP: u32 = 1 << 4;
     /// A rule or the policy rejects: senders are told.
     pub const REJECT: u32 = 1 << 5;
+    /// The program returns [`super::report::word`] in the place of an XDP action, and answers nobody. Only
+    /// for test runs: attached, it would pass no packet.
+    pub const REPORT: u32 = 1 << 31;
 }

@@ -15,7 +15,7 @@ use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control, setting};
+use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control, report, setting};
 use foobar_ebpf::packet;
 use foobar_ebpf::packet::reader::AddressReader;
 use foobar_ebpf::policy::{self, Judgement};
@@ -68,6 +68,10 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     }
     trace::packet(&ctx, parsed, &judgement);
     let action = exit::count(interface, &judgement, length_bytes);
+    // A constant for the verifier: the program of an interface does not hold this.
+    if flags & setting::REPORT != 0 {
+        return report::word(&judgement);
+    }
     if flags & setting::REJECT != 0 && judgement.verdict == Verdict::Reject {
         return reject::answer(ctx.ctx, &memory.parser, ctx.ingress_ifindex() as u32);
     }

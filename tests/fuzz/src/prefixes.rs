@@ -96,8 +96,17 @@ fn check_members(content: &[u8], config: &config::model::Config) {
     }
 }
 
-/// First and last address of a line, IPv4 in the mapped block.
+/// First and last address of a line, a prefix or a range, IPv4 in the mapped block.
 fn range(line: &str) -> Option<(u128, u128)> {
+    if let Some((first, last)) = line.split_once('-') {
+        let mapped = |text: &str| {
+            Some(match text.trim().parse().ok()? {
+                IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
+                IpAddr::V6(address) => u128::from(address),
+            })
+        };
+        return Some((mapped(first)?, mapped(last)?));
+    }
     let (address, length) =
         line.split_once('/').map_or((line, None), |(address, length)| (address, length.parse::<u32>().ok()));
     let (bits, beyond) = match address.parse::<IpAddr>().ok()? {

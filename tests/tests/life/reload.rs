@@ -1,6 +1,7 @@
 //! A reload changes all or nothing, by command and by signal; and what it says of itself.
 
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foobar_tests::wait;
 
@@ -126,4 +127,35 @@ fn every_kind_of_frame_is_counted_exactly() {
     assert_eq!(now.count("foobar_firewall_drops_total", &[("reason", "malformed-vlan")]), 15, "{now}");
     let attached = now.count("foobar_xdp_attached", &[("interface", "eth0"), ("mode", "native")]);
     assert_eq!(attached, 1, "{now}");
+}
+
+/// ebpfsentinel empties its tables before it fills them anew: meanwhile the policy decides alone. Here
+/// each packet of a stream that does not pause meets the rule, whichever generation it meets.
+#[test]
+fn no_packet_meets_a_ruleset_that_is_half_there() {
+    let bench = Bench::new();
+    let agent = bench.start(RULES);
+    let frame = bench.syn(80);
+    let sent = AtomicU64::new(0);
+    let reloading = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let reloads = scope.spawn(|| {
+            let reloaded = (0..10u16).try_for_each(|number| {
+                agent.write(&RULES.replace("port = 80", &format!("port = [80, {}]", 100 + number)))?;
+                agent.reload().map(drop)
+            });
+            reloading.store(false, Ordering::Relaxed);
+            reloaded
+        });
+        while reloading.load(Ordering::Relaxed) {
+            bench.send(&frame, 1);
+            sent.fetch_add(1, Ordering::Relaxed);
+        }
+        reloads.join().unwrap().unwrap();
+    });
+    let sent = sent.into_inner();
+    let metrics = agent.metrics_until("all are counted", LIMIT, |now| rule(now, "web") >= sent).unwrap();
+    assert_eq!((rule(&metrics, "web"), rule(&metrics, "policy")), (sent, 0), "{metrics}");
+    assert_eq!(metrics.count("foobar_firewall_generation", &[]), 11);
+    assert!(sent > 100, "only {sent} packets met ten reloads");
 }

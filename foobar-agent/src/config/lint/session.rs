@@ -25,34 +25,37 @@ pub(in crate::config) fn check(
 ) {
     let Some(session) = &here.session else { return };
     for interface in arrivals(firewall, here, judge, session) {
-        for (flags, would) in [(ACK, "cut"), (SYN, "not let in again")] {
+        for (flags, what) in [(ACK, "would be cut"), (SYN, "could not begin again")] {
             let segment = Segment { from: session.client, to: session.server, flags };
             let judgement = judge.judge(&segment, &interface);
             if judgement.verdict != Verdict::Allow {
-                warn(firewall, places, report, session, would, judgement);
+                warn(firewall, places, report, session, what, judgement);
                 return;
             }
         }
     }
 }
 
-/// Where the session's packets may arrive: where its own address is, or else anywhere. None where
-/// the firewall is not.
+/// Where the session's packets may arrive, of the interfaces that the firewall judges.
 fn arrivals(firewall: &Firewall, here: &Here, judge: &Judge, session: &SshSession) -> Vec<String> {
-    let interfaces = here.interfaces.as_deref().unwrap_or_default();
-    let owns = |interface: &&LocalInterface| interface.addresses.contains(&session.server.ip());
     let is_judged = |name: &String| match &firewall.interfaces {
         Interfaces::Auto => true,
         Interfaces::Named(attached) => attached.contains(name),
     };
-    let owners: Vec<String> =
-        interfaces.iter().filter(owns).map(|interface| interface.name.clone()).collect();
-    if !owners.is_empty() {
-        return owners.into_iter().filter(is_judged).collect();
+    // One that no rule names is as good as any other that no rule names.
+    let any = || {
+        let named = judge.numbers.names().map(str::to_owned).filter(is_judged);
+        named.chain([String::new()]).collect()
+    };
+    let Some(interfaces) = &here.interfaces else { return any() };
+    let owns = |interface: &&LocalInterface| interface.addresses.contains(&session.server.ip());
+    let owners: Vec<&LocalInterface> = interfaces.iter().filter(owns).collect();
+    // A host's own address may be the loopback's, and its packets arrive elsewhere.
+    if owners.iter().any(|owner| owner.loopback) && !session.server.ip().is_loopback() {
+        return any();
     }
-    let mut any: Vec<String> = judge.numbers.names().map(str::to_owned).filter(is_judged).collect();
-    any.push(String::new());
-    any
+    // With no owner, the session is another network namespace's.
+    owners.into_iter().map(|owner| owner.name.clone()).filter(is_judged).collect()
 }
 
 fn warn(
@@ -60,7 +63,7 @@ fn warn(
     places: &Places,
     report: &Report<'_>,
     SshSession { client, server }: &SshSession,
-    would: &str,
+    what: &str,
     judgement: Judgement,
 ) {
     let rules = firewall.ruleset.as_ref().map(|ruleset| ruleset.rules.as_slice()).unwrap_or_default();
@@ -71,7 +74,7 @@ fn warn(
         None => ("the default".to_owned(), &places.default),
     };
     let message = format!(
-        "THE SSH SESSION IN WHICH YOU TYPE would be {would}: {client} → {server} gets {} from {by}",
+        "THE SSH SESSION IN WHICH YOU TYPE {what}: {client} → {server} gets {} from {by}",
         judgement.verdict.as_str()
     );
     report.warning(place, message, allowing(*client, *server));

@@ -14,13 +14,14 @@ fn firewall(head: &str, rules: &[(&str, &str)]) -> String {
 fn host(server: &str) -> Here {
     let interface = |name: &str, addresses: &[&str]| LocalInterface {
         name: name.to_owned(),
+        loopback: name == "lo",
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
     };
     let client = if server.starts_with('[') { "[2001:db8:1::9]:51234" } else { "203.0.113.9:51234" };
     Here {
         interfaces: Some(vec![
             interface("eth0", &["192.0.2.1", "2001:db8::1"]),
-            interface("lo", &["127.0.0.1"]),
+            interface("lo", &["127.0.0.1", "192.0.2.200"]),
         ]),
         session: Some(SshSession { client: client.parse().unwrap(), server: server.parse().unwrap() }),
     }
@@ -62,10 +63,7 @@ fn a_session_that_would_be_cut_is_said_where_it_is_decided() {
     );
     let established = ("allow", "protocol = 'tcp'\nport = 22\ntcp_flags = 'ack/ack'");
     let again = by(&firewall(drop, &[established]));
-    assert!(
-        again.contains("would be not let in again") && again.contains("drop from the default"),
-        "{again}"
-    );
+    assert!(again.contains("could not begin again") && again.contains("drop from the default"), "{again}");
 }
 
 #[test]
@@ -80,9 +78,14 @@ fn a_session_is_judged_where_it_arrives() {
     // The firewall is elsewhere.
     let elsewhere = firewall("default = 'drop'\ninterfaces = ['lo']", &[("allow", "protocol = 'udp'")]);
     assert!(!says(&elsewhere, &host("192.0.2.1:22")));
-    // An address that no interface has: it may arrive anywhere.
-    assert!(says(&rule("eth0"), &host("198.51.100.1:22")));
-    assert!(!says(&firewall("default = 'drop'", &[("allow", "protocol = 'tcp'")]), &host("198.51.100.1:22")));
+    // An address that no interface has is another network namespace's.
+    assert!(!says(&rule("lo"), &host("198.51.100.1:22")));
+    // The loopback's own, whose packets arrive anywhere.
+    let anywhere = firewall("default = 'drop'", &[("allow", "protocol = 'tcp'")]);
+    assert!(says(&rule("eth0"), &host("192.0.2.200:22")) && !says(&anywhere, &host("192.0.2.200:22")));
+    assert!(!says(&rule("lo"), &host("127.0.0.1:22")) && says(&rule("eth0"), &host("127.0.0.1:22")));
+    let unseen = Here { interfaces: None, ..host("192.0.2.1:22") };
+    assert!(says(&rule("eth0"), &unseen) && !says(&anywhere, &unseen));
     // Nobody types.
     assert!(!says(&firewall("default = 'drop'", &[("allow", "protocol = 'udp'")]), &Here::default()));
 }

@@ -5,6 +5,7 @@ mod documentation;
 mod full;
 mod general;
 mod host;
+mod hostile;
 mod lints;
 mod mutations;
 mod names;

@@ -1,10 +1,13 @@
 //! Files of prefixes, in the forms in which public lists come.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::firewall::address::AddressSet;
+use crate::firewall::address::{AddressSet, Prefix};
 
 fn config(definition: &str) -> String {
     format!(
@@ -26,8 +29,8 @@ fn read_set(folder: &Path) -> Result<AddressSet, Vec<String>> {
 }
 
 fn set_of(content: impl AsRef<[u8]>) -> Result<AddressSet, Vec<String>> {
-    let folder = Folder::new("list");
-    folder.write("list.txt", content);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("list.txt"), content).unwrap();
     read_set(folder.path())
 }
 
@@ -127,4 +130,51 @@ fn bytes_that_are_no_text_are_errors_of_their_lines() {
     let found = set_of(b"\xff\xfe\n192.0.2.1\0\n\0\n192.0.2.2\n").unwrap_err();
     let lines: Vec<&str> = found.iter().filter_map(|finding| finding.split(':').next()).collect();
     assert_eq!(lines, ["1", "2", "3"], "{found:?}");
+}
+
+/// A line's text, and what it adds.
+fn line() -> impl Strategy<Value = (String, AddressSet)> {
+    let after = prop::sample::select(vec!["", " ", "\t", " # x", ";y", "\r", "  ; 10.0.0.0/8\r"]);
+    let content = prop_oneof![
+        8 => (any::<bool>(), any::<u8>(), 0u8..=8, any::<u8>()).prop_map(|(ipv4, low, host_bits, other)| {
+            let address = |low: u8| -> IpAddr {
+                if ipv4 { [198, 51, 100, low].into() } else { [0x2001, 0xdb8, 0, 0, 0, 0, 0, low.into()].into() }
+            };
+            let length = if ipv4 { 32 } else { 128 } - host_bits;
+            let low = low & u8::MAX.checked_shl(host_bits.into()).unwrap_or(0);
+            let prefix = Prefix::new(address(low), length).unwrap();
+            match other % 3 {
+                0 => (format!("{}/{length}", address(low)), AddressSet::from_iter([prefix])),
+                1 => (address(low).to_string(), AddressSet::from_iter([Prefix::host(address(low))])),
+                _ => {
+                    let (first, last) = (low.min(other), low.max(other));
+                    let hosts = (first..=last).map(|low| Prefix::host(address(low)));
+                    (format!("{}-{}", address(first), address(last)), hosts.collect())
+                }
+            }
+        }),
+        1 => Just((String::new(), AddressSet::default())),
+    ];
+    let before = prop::sample::select(vec!["", " ", "\t \t"]);
+    (before, content, after)
+        .prop_map(|(before, (text, set), after)| (format!("{before}{text}{after}\n"), set))
+}
+
+proptest! {
+    #[test]
+    fn a_file_means_the_union_of_its_lines(lines in prop::collection::vec(line(), 1..40)) {
+        let text: Vec<&str> = lines.iter().map(|(text, _)| text.as_str()).collect();
+        let expected = AddressSet::union_of(lines.iter().map(|(_, set)| set));
+        if !expected.is_empty() {
+            prop_assert_eq!(set_of(text.concat()), Ok(expected), "{}", text.concat());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        // Either a set, or findings that say why not.
+        if let Err(found) = set_of(&bytes) {
+            prop_assert!(!found.is_empty());
+        }
+    }
 }

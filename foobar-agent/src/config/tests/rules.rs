@@ -6,7 +6,7 @@ use foobar_ebpf::verdict::Verdict;
 
 use super::*;
 use crate::firewall::address::AddressSet;
-use crate::firewall::ruleset::{Essentials, Ruleset};
+use crate::firewall::ruleset::{Essentials, IcmpMatch, Ruleset};
 
 /// A firewall with one rule; `keys` begins on line 6.
 fn rule(keys: &str) -> String {
@@ -142,6 +142,54 @@ fn protocols_and_ports() {
         // One mistake is one error: ports are not blamed for a protocol that is none.
         ("protocol = 'tpc'\nport = 22", &["6:12 error: `tpc` is no known protocol"]),
     ]);
+}
+
+#[test]
+fn an_empty_list_is_an_error_for_every_key() {
+    let keys = ["from", "to", "protocol", "port", "from_port", "icmp_type", "interface"];
+    for key in keys {
+        let errors = read_text(&rule(&format!("{key} = []"))).unwrap_err();
+        let expected = format!("`{key}` is an empty list");
+        assert!(errors.iter().any(|error| error.message == expected), "{errors}");
+    }
+}
+
+#[test]
+fn only_addresses_are_negated() {
+    let negates = "6:12 error: `!tcp` negates, which only `from` and `to` can";
+    check_rules(&[
+        ("protocol = '!tcp'", &[negates]),
+        ("protocol = 'tcp'\nport = '!22'", &["7:8 error: `!22` negates"]),
+        ("protocol = 'tcp'\nport = [80, '!ssh']", &["7:13 error: `!ssh` negates"]),
+        ("protocol = 'tcp'\nfrom_port = '!1-2'", &["7:13 error: `!1-2` negates"]),
+        ("protocol = 'icmp'\nicmp_type = '!echo-request'", &["7:13 error: `!echo-request` negates"]),
+        ("interface = '!eth0'", &["6:13 error: `!eth0` negates"]),
+    ]);
+}
+
+#[test]
+fn ports_exist_for_five_protocols() {
+    for protocol in ["tcp", "udp", "sctp", "dccp", "udplite"] {
+        let ruleset = ruleset(&rule(&format!("protocol = '{protocol}'\nport = 22\nfrom_port = '1-9'")));
+        assert_eq!(ruleset.rules[0].from_ports.as_deref(), Some([1..=9].as_slice()), "{protocol}");
+    }
+    for protocol in ["icmp", "icmpv6", "gre", "esp", "ah", "0", "255"] {
+        let errors = read_text(&rule(&format!("protocol = ['tcp', '{protocol}']\nport = 22"))).unwrap_err();
+        assert!(
+            errors.iter().any(|e| e.message.starts_with("`port` needs `protocol` to be only of")),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_keeps_its_line_and_each_thing_once() {
+    let keys = "protocol = ['icmp', 'ICMP', 1]\nicmp_type = [8, 'echo-request', '8', '3/4']\ninterface = ['b', 'a', 'b']";
+    let rule = ruleset(&rule(keys)).rules.remove(0);
+    assert_eq!((rule.line, rule.protocols.as_deref()), (3, Some([1].as_slice())));
+    let icmp = |kind, code| IcmpMatch { protocol: 1, kind, code };
+    assert_eq!(rule.icmp_types, Some(vec![icmp(8, None), icmp(3, Some(4))]));
+    assert_eq!(rule.interfaces, Some(vec!["a".to_owned(), "b".to_owned()]));
 }
 
 #[test]

@@ -1,0 +1,4 @@
+//! Captures and words, whole and hostile.
+
+mod capture;
+mod words;

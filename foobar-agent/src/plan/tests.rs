@@ -1,0 +1,127 @@
+//! Rulesets written in two ways, and what of them is a change.
+
+use std::path::Path;
+
+use super::*;
+use crate::config;
+use crate::explain::packet::Packet;
+use crate::firewall::compile::compile;
+use crate::firewall::numbers::InterfaceNumbers;
+use crate::firewall::walk::Walk;
+
+fn ruleset(rules: &str) -> Ruleset {
+    ruleset_with("default = \"drop\"\n", rules)
+}
+
+fn ruleset_with(head: &str, rules: &str) -> Ruleset {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web1.toml");
+    std::fs::write(&path, format!("[firewall]\ninterfaces = [\"eth0\"]\n{head}{rules}")).unwrap();
+    load(&path)
+}
+
+fn load(path: &Path) -> Ruleset {
+    config::load(path).unwrap_or_else(|errors| panic!("{errors}")).config.firewall.ruleset.unwrap()
+}
+
+fn rule(name: &str, rest: &str) -> String {
+    format!("[[firewall.rules]]\nname = \"{name}\"\n{rest}\n")
+}
+
+const SSH: &str = "action = \"allow\"\nfrom = \"10.0.0.0/8\"\nprotocol = \"tcp\"\nport = 22";
+const WEB: &str = "action = \"allow\"\nprotocol = \"tcp\"\nport = [80, 443]";
+
+fn plan(old: &Ruleset, new: &Ruleset) -> Plan {
+    Plan::of(Some(old), Some(new))
+}
+
+#[test]
+fn two_texts_with_the_same_meaning_differ_in_nothing() {
+    let old = ruleset(&(rule("ssh", SSH) + &rule("web", WEB)));
+    let ssh = "action = \"allow\"\nfrom = [\"10.128.0.0/9\", \"10.0.0.0/9\", \"10.1.0.0/16\"]\nprotocol = 6\nport = \
+               \"22-22\"";
+    let web = "action = \"allow\"\nprotocol = [\"tcp\"]\nport = [443, \"80-80\"]";
+    let new = ruleset(&(rule("ssh", ssh) + &rule("web", web)));
+    let plan = plan(&old, &new);
+    assert!(plan.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn rules_are_told_apart_by_name_and_meaning() {
+    let old = ruleset(&(rule("ssh", SSH) + &rule("web", WEB) + &rule("telnet", "action = \"drop\"")));
+    let wider = SSH.replace("10.0.0.0/8", "10.0.0.0/7");
+    let new = ruleset(&(rule("ssh", &wider) + &rule("www", WEB) + &rule("all", "action = \"reject\"")));
+    let changes = plan(&old, &new).rules;
+    assert_eq!((changes.added, changes.removed), (vec![2], vec![2]));
+    assert_eq!(changes.renamed, [Renamed { old: 1, new: 1 }]);
+    assert_eq!(changes.reordered, None);
+    let [changed] = changes.changed.as_slice() else { panic!("{:?}", changes.changed) };
+    assert_eq!((changed.old, changed.new), (0, 0));
+    let example = changed.example.as_ref().unwrap();
+    assert!(example.source.to_string().starts_with("11."), "{example:?}");
+    assert_eq!(example.verdicts, [Verdict::Drop, Verdict::Allow]);
+}
+
+#[test]
+fn an_order_that_says_nothing_changes_no_verdict_and_one_that_does_is_shown() {
+    let deny = "action = \"drop\"\nfrom = \"10.1.0.0/16\"";
+    let (ssh, web, deny) = (rule("ssh", SSH), rule("web", WEB), rule("deny", deny));
+    let old = ruleset(&format!("{ssh}{web}{deny}"));
+    let harmless = plan(&old, &ruleset(&format!("{web}{ssh}{deny}")));
+    assert_eq!(harmless.rules.reordered, Some(0));
+    assert!(matches!(harmless.verdicts, Verdicts::Same), "{harmless:?}");
+    let harmful = plan(&old, &ruleset(&format!("{ssh}{deny}{web}")));
+    assert_eq!(harmful.rules.reordered, Some(1));
+    let Verdicts::Differ(example) = harmful.verdicts else { panic!("{harmful:?}") };
+    assert_eq!(example.verdicts, [Verdict::Allow, Verdict::Drop]);
+}
+
+#[test]
+fn the_default_and_essentials_are_compared() {
+    let old = ruleset_with("default = \"drop\"\n", "");
+    let new = ruleset_with("default = \"reject\"\nessentials = [\"nd\", \"dhcp\"]\n", "");
+    let plan = plan(&old, &new);
+    assert_eq!(plan.default, Some([Some(Verdict::Drop), Some(Verdict::Reject)]));
+    assert_eq!((plan.essentials_off, plan.essentials_on), (vec!["mld", "icmp-errors"], vec![]));
+    assert!(matches!(plan.verdicts, Verdicts::Differ(_)));
+    assert!(matches!(Plan::of(None, Some(&new)).verdicts, Verdicts::Begin));
+    assert!(matches!(Plan::of(Some(&old), None).verdicts, Verdicts::End));
+    assert!(Plan::of(None, None).is_empty());
+}
+
+/// The packet of a plan between two rulesets, after both have judged it as the comparison said.
+fn checked(old: &str, new: &str) -> Packet {
+    let essentials = "default = \"drop\"\nessentials = false\n";
+    let (old, new) = (ruleset_with(essentials, old), ruleset_with(essentials, new));
+    let Verdicts::Differ(example) = plan(&old, &new).verdicts else { panic!("no difference") };
+    let packet = packet_of(&example);
+    let mut numbers = InterfaceNumbers::default();
+    for (ruleset, expected) in [&old, &new].into_iter().zip(example.verdicts) {
+        let generation = compile(Some(ruleset), &[], &mut numbers).unwrap();
+        let interface = example.interface.as_deref().and_then(|name| numbers.get(name)).unwrap_or_default();
+        let judgement = Walk::new(&generation).judge(&packet.frame().bytes, interface);
+        assert_eq!(judgement.verdict, expected, "{example:?}");
+    }
+    packet
+}
+
+#[test]
+fn examples_are_packets_that_both_sides_judge_as_is_said() {
+    let packet = checked(&rule("ssh", SSH), &rule("web", WEB));
+    assert!([22, 80, 443].contains(&packet.destination_port), "{packet:?}");
+    let six = "action = \"allow\"\nfrom = \"2001:db8::/32\"\nprotocol = \"udp\"\nfrom_port = 53";
+    assert_eq!(checked("", &rule("dns", six)).source_port, 53);
+    let ping = "action = \"allow\"\nprotocol = \"icmpv6\"\nicmp_type = \"3/1\"";
+    assert_eq!(checked("", &rule("ping", ping)).icmp, (3, 1));
+    let flags = "action = \"allow\"\nprotocol = \"tcp\"\ntcp_flags = \"rst/rst\"";
+    assert_eq!(checked("", &rule("flags", flags)).tcp_flags & 0x04, 0x04);
+    let interface = "action = \"allow\"\ninterface = \"eth0\"\nprotocol = \"gre\"";
+    assert_eq!(checked("", &rule("gre", interface)).protocol, 47);
+    // Only later fragments have no port.
+    let every_port = "action = \"allow\"\nprotocol = \"udp\"\nport = \"0-65535\"";
+    let any_port = "action = \"allow\"\nprotocol = \"udp\"";
+    for source in ["", "from = \"10.0.0.0/8\"\n", "from = \"2001:db8::/32\"\n"] {
+        let (every, any) = (format!("{source}{every_port}"), format!("{source}{any_port}"));
+        assert!(checked(&rule("udp", &every), &rule("udp", &any)).is_later_fragment);
+    }
+}
