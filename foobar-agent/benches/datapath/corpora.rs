@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use foobar_tests::corpus::{Chance, Corpus, Families, Probe, Shape};
+use foobar_tests::chance::Chance;
+use foobar_tests::corpus::{Corpus, Families, Probe, Shape};
 
 /// Seed of the packets; the rules have their own.
 const SEED: u64 = 24;

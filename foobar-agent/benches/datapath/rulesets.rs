@@ -23,7 +23,8 @@ use foobar_agent::firewall::walk::Walk;
 use foobar_agent::kernel::offline::{Bed, RootBed};
 use foobar_agent::kernel::traffic::{Foreign, Traffic};
 use foobar_ebpf::abi::GENERATION_ACTIVE;
-use foobar_tests::corpus::{Chance, Corpus, Probe};
+use foobar_tests::chance::Chance;
+use foobar_tests::corpus::{Corpus, Probe};
 use serde::Serialize;
 
 use crate::corpora::Selection;

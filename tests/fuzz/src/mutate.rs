@@ -1,6 +1,6 @@
 //! A plain mutator with a fixed seed: what libFuzzer's does without its guidance, on a stable compiler.
 
-use foobar_tests::corpus::Chance;
+use foobar_tests::chance::Chance;
 
 /// Values at which code changes its mind.
 const OCTETS: [u8; 12] = [0x00, 0x01, 0x04, 0x06, 0x11, 0x2c, 0x3a, 0x40, 0x45, 0x60, 0x7f, 0xff];
@@ -33,7 +33,7 @@ impl<'a> Mutator<'a> {
     }
 
     fn octet(&mut self) -> u8 {
-        if self.chance.percent(50) { self.chance.one(&OCTETS) } else { self.chance.word().to_le_bytes()[0] }
+        if self.chance.once_in(2) { self.chance.one(&OCTETS) } else { self.chance.byte() }
     }
 
     fn change(&mut self, bytes: &mut Vec<u8>) {
@@ -59,11 +59,8 @@ impl<'a> Mutator<'a> {
             }
             5 => bytes.insert(at, self.octet()),
             _ if at < bytes.len() => {
-                bytes[at] = if self.chance.percent(50) {
-                    self.octet()
-                } else {
-                    bytes[at] ^ 1 << self.chance.below(8)
-                };
+                bytes[at] =
+                    if self.chance.once_in(2) { self.octet() } else { bytes[at] ^ 1 << self.chance.below(8) };
             }
             _ => bytes.push(self.octet()),
         }

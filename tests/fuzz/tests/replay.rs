@@ -30,7 +30,7 @@ const CONFIG_WORDS: [&str; 20] = [
     "\u{feff}",
 ];
 /// What matters in a prefix file.
-const PREFIX_WORDS: [&str; 14] = [
+const PREFIX_WORDS: [&str; 16] = [
     "\n",
     "\r\n",
     "#",
@@ -43,8 +43,10 @@ const PREFIX_WORDS: [&str; 14] = [
     "::ffff:192.0.2.1",
     "255.255.255.255",
     "%eth0",
+    "-",
     "\u{feff}",
     "/255.255.255.0",
+    "192.0.2.3-192.0.2.9",
 ];
 
 /// Puts every file and `mutations` others through a target; a panic names the input.

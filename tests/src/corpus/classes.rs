@@ -2,9 +2,9 @@
 //! low, arbitrary range, exact), of protocols and of prefix lengths, with shares that are like those
 //! published for access control lists, firewalls and IP chains. Not its seed files and not its output.
 
-use super::chance::Chance;
 use super::network::{Families, Network, public, scaled};
 use super::{Action, From, Rule};
+use crate::chance::Chance;
 
 /// A class of ports.
 #[derive(Clone, Copy)]

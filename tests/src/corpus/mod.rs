@@ -5,14 +5,13 @@
 //! firewall; it writes itself as a configuration of the agent ([`Corpus::toml`]) and makes packets
 //! that match a rule, or none ([`Corpus::matching`], [`Corpus::missing`]).
 
-mod chance;
 mod classes;
+mod draw;
 mod network;
 mod probe;
 mod shapes;
 mod text;
 
-pub use chance::Chance;
 pub use network::{Families, Network};
 pub use probe::Probe;
 
@@ -162,6 +161,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::chance::Chance;
 
     #[test]
     fn every_shape_has_the_size_that_was_asked_for_and_is_the_same_each_time() {

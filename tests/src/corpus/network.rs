@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::chance::Chance;
+use crate::chance::Chance;
 
 /// An address family, or both in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,7 +83,7 @@ impl Network {
         match self.address {
             IpAddr::V4(address) => {
                 let host = u32::MAX.checked_shr(u32::from(self.length)).unwrap_or(0);
-                let bits = u32::try_from(chance.word() >> 32).unwrap_or(0);
+                let bits = u32::try_from(chance.number() >> 32).unwrap_or(0);
                 Ipv4Addr::from(u32::from(address) | bits & host).into()
             }
             IpAddr::V6(address) => {
@@ -109,7 +109,7 @@ pub(super) fn public(chance: &mut Chance, ipv6: bool) -> IpAddr {
         return Ipv6Addr::from(bits).into();
     }
     loop {
-        let address = Ipv4Addr::from(u32::try_from(chance.word() >> 32).unwrap_or(0));
+        let address = Ipv4Addr::from(u32::try_from(chance.number() >> 32).unwrap_or(0));
         let [first, second, ..] = address.octets();
         let special = matches!(first, 0 | 10 | 100 | 127 | 169 | 172 | 192 | 198 | 203 | 224..);
         if !special && (first, second) != (198, 18) {

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::chance::Chance;
 use super::network::{self, Network};
 use super::{Corpus, From};
+use crate::chance::Chance;
 use crate::frame::{Frame, Packet, Transport};
 
 const ICMP: u8 = 1;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::chance::Chance;
 use super::network::{Families, Network, public, scaled};
 use super::{Action, Corpus, From, Rule, Shape, classes};
+use crate::chance::Chance;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
