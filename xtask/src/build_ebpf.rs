@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use nix::unistd::Uid;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolKind};
 
 use crate::toolchain::{self, TARGET, Toolchain};
@@ -40,6 +41,22 @@ pub(crate) fn run() -> Result<PathBuf> {
     }
     report(&object, &bytes)?;
     Ok(object)
+}
+
+/// Builds the agent around the object and, as root, has it say what the programs cost this kernel's
+/// verifier.
+///
+/// # Errors
+/// Where the agent does not compile, or the verifier refuses a program.
+pub(crate) fn verify() -> Result<()> {
+    process::run(process::cargo().args(["build", "--quiet", "--package", "foobar-agent"]))?;
+    if !Uid::effective().is_root() {
+        eprintln!("what the verifier makes of it: sudo target/debug/foobar-agent verify");
+        return Ok(());
+    }
+    let agent = workspace::target().join("debug/foobar-agent");
+    eprint!("{}", process::output(Command::new(agent).arg("verify"))?);
+    Ok(())
 }
 
 /// Compiles the programs that make traffic for measurements and returns the path of their object.

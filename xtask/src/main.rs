@@ -76,7 +76,7 @@ fn run(task: &Task) -> Result<()> {
         ensure_ip()?;
     }
     match task {
-        Task::BuildEbpf => build_ebpf::run().map(drop),
+        Task::BuildEbpf => build_ebpf::run().and_then(|_| build_ebpf::verify()),
         Task::Bench(options) => bench::run(*options),
         Task::Demo(options) => demo::run(*options),
         Task::Fuzz(options) => fuzz::run(*options),

@@ -45,7 +45,7 @@ type Lane = fn() -> Result<Tally>;
 pub(crate) fn run(lanes: Lanes) -> Result<Tally> {
     let all = !(lanes.host || lanes.privileged || lanes.demo);
     build_ebpf::run()?;
-    process::run(process::cargo().args(["build", "--quiet", "--package", "foobar-agent"]))?;
+    build_ebpf::verify()?;
     let selected: [(bool, &str, Lane); 3] = [
         (lanes.host, "host", host),
         (lanes.privileged, "privileged", privileged),

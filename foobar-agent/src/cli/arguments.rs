@@ -44,6 +44,8 @@ pub(super) enum Command {
     Explain(ExplainOptions),
     /// Say what a configuration would change: rules, and the verdicts of packets
     Plan(PlanOptions),
+    /// Have this kernel's verifier take the datapath, and say what it costs; attaches nothing
+    Verify(VerifyOptions),
     /// Have the agent take its configuration anew: all of it or, with an error, nothing
     Reload(Target),
     /// Show interfaces, rules, drops, services, backends and what needs attention
@@ -93,6 +95,16 @@ pub(super) struct CheckOptions {
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) file: PathBuf,
     /// Print one JSON object instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `foobar-agent verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs root. Ends with 3 where the kernel refuses a program, and shows the verifier's last lines.")]
+pub(super) struct VerifyOptions {
+    /// Print JSON instead of a table
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -29,7 +29,7 @@ pub(super) fn check(options: &CheckOptions, emit: impl FnOnce(&str) -> anyhow::R
             for warning in &loaded.warnings {
                 writeln!(text, "{warning}")?;
             }
-            writeln!(text, "{}: ok: {}", file.display(), summary(&loaded.config))?;
+            writeln!(text, "{}: ok: {}", file.display(), summary(&loaded))?;
             Ok(text)
         }
         Err(errors) => {
@@ -41,10 +41,12 @@ pub(super) fn check(options: &CheckOptions, emit: impl FnOnce(&str) -> anyhow::R
     }
 }
 
-fn summary(config: &config::model::Config) -> String {
+fn summary(Loaded { config, image_bytes, .. }: &Loaded) -> String {
     let rules = match &config.firewall.ruleset {
         Some(ruleset) => {
-            print::counted(ruleset.rules.len(), "rule") + ", default " + ruleset.default.as_str()
+            let image = image_bytes
+                .map_or_else(String::new, |bytes| format!(" ({} in the kernel)", print::bytes(bytes)));
+            print::counted(ruleset.rules.len(), "rule") + ", default " + ruleset.default.as_str() + &image
         }
         None => "no firewall".to_owned(),
     };

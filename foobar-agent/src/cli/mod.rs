@@ -22,6 +22,7 @@ mod plan;
 mod print;
 mod status;
 mod target;
+mod verify;
 
 /// What a command that went well leaves: the text for standard output.
 type Output = anyhow::Result<String>;
@@ -51,6 +52,7 @@ fn answer(command: &Command, style: Style) -> Output {
         Command::Run(_) => Ok(String::new()),
         Command::Check(options) => check::check(options, write_out),
         Command::Explain(options) => explain::explain(options, style),
+        Command::Verify(options) => verify::verify(options, style),
         Command::Plan(options) => plan::plan(options, write_out),
         Command::Reload(target) => act::reload(target),
         Command::Detach(target) => act::detach(target),

@@ -66,6 +66,15 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
+/// "1568 bytes", "685 KiB", "40 MiB".
+pub(super) fn bytes(count: usize) -> String {
+    match count {
+        ..=9_999 => format!("{count} bytes"),
+        10_000..=9_999_999 => format!("{} KiB", count >> 10),
+        _ => format!("{} MiB", count >> 20),
+    }
+}
+
 /// `1 rule`, `2 rules`.
 pub(super) fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })

@@ -68,6 +68,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings only.
     pub warnings: Diagnostics,
+    /// Memory that the rules will take in the kernel, in bytes; worked out by [`check`] only.
+    pub image_bytes: Option<usize>,
 }
 
 /// Reads a configuration file and the prefix files that it names.
@@ -150,29 +152,29 @@ fn read(source: &Source, here: Option<&Here>) -> Result<Loaded, Diagnostics> {
         monitor: monitor::read(&mut root, &mut listeners),
     };
     root.finish();
-    if let Some(here) = here.filter(|_| !report.has_errors()) {
-        look_closer(&config, &places, here, &report);
-    }
+    let here = here.filter(|_| !report.has_errors());
+    let image_bytes = here.and_then(|here| look_closer(&config, &places, here, &report));
     let failed = report.has_errors();
     let found = report.finish();
-    if failed { Err(found) } else { Ok(Loaded { config, warnings: found }) }
+    if failed { Err(found) } else { Ok(Loaded { config, warnings: found, image_bytes }) }
 }
 
-/// What only [`check`] says.
-fn look_closer(config: &Config, places: &Places, here: &Here, report: &Report<'_>) {
+/// What only [`check`] says; gives the bytes of the image.
+fn look_closer(config: &Config, places: &Places, here: &Here, report: &Report<'_>) -> Option<usize> {
     let mut numbers = InterfaceNumbers::default();
     let ruleset = config.firewall.ruleset.as_ref();
     let generation = match compile(ruleset, &config.monitor.services, &mut numbers) {
         Ok(generation) => generation,
         Err(error) => {
             report.error(&places.section, error.to_string(), error.hint());
-            return;
+            return None;
         }
     };
-    let Some(ruleset) = ruleset else { return };
+    let ruleset = ruleset?;
     let judge = lint::Judge::new(&generation, numbers);
     lint::shadow::check(ruleset, places, report);
     lint::presence::check(&config.firewall, ruleset, places, here, report);
     lint::exposure::check(&config.firewall, ruleset, places, &judge, report);
     lint::session::check(&config.firewall, places, &judge, here, report);
+    Some(generation.image_bytes().len())
 }

@@ -27,11 +27,13 @@ pub(super) struct Generations {
 struct Live {
     rules: CounterMap,
     services: CounterMap,
+    image_bytes: u64,
 }
 
 /// Hits by rule, the policy last, and messages by service.
 pub(super) struct Hits {
     pub(super) generation: u64,
+    pub(super) image_bytes: u64,
     pub(super) rules: Vec<Named>,
     pub(super) services: Vec<Named>,
 }
@@ -93,6 +95,7 @@ impl Generations {
         let next = Live {
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
+            image_bytes: generation.image_bytes().len() as u64,
         };
         let services = generation.service_names();
         self.ledger.announce(Names { number, rules: generation.rules, services })?;
@@ -128,12 +131,12 @@ impl Generations {
     /// Reads the counters, with what earlier generations counted under the same names.
     pub(super) fn read(&self) -> Result<Hits, KernelError> {
         let Some(live) = &self.live else {
-            return Ok(Hits { generation: 0, rules: Vec::new(), services: Vec::new() });
+            return Ok(Hits { generation: 0, image_bytes: 0, rules: Vec::new(), services: Vec::new() });
         };
         let names = self.ledger.judging();
         let (mut rules, mut services) = live.read(names)?;
         self.ledger.add_carried(&mut rules, &mut services);
-        Ok(Hits { generation: names.number, rules, services })
+        Ok(Hits { generation: names.number, image_bytes: live.image_bytes, rules, services })
     }
 
     /// Forgets every generation: their pins are gone.
@@ -157,7 +160,9 @@ impl Pinned {
         let counters = |data| PerCpuArray::try_from(Map::from_map_data(data).ok()?).ok();
         let rules = data(map::RULES)?;
         let rules_id = rules.info().ok()?.id();
-        let live = Live { rules: counters(rules)?, services: counters(data(map::SERVICES)?)? };
+        let image = data(map::IMAGE)?.info().ok()?;
+        let image_bytes = u64::from(image.value_size());
+        let live = Live { rules: counters(rules)?, services: counters(data(map::SERVICES)?)?, image_bytes };
         Some(Self { live, rules_id })
     }
 }

@@ -112,6 +112,8 @@ pub struct Attached {
 pub struct Counters {
     /// Number of the generation that judges; 0: none.
     pub generation: u64,
+    /// Bytes of its rules in the kernel.
+    pub image_bytes: u64,
     /// What happened to packets, by logical interface; rows of zero are left out.
     pub outcomes: Vec<InterfaceOutcome>,
     /// What became of the answers to rejected packets; rows of zero are left out.

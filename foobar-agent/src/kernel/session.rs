@@ -149,8 +149,8 @@ impl Session {
     pub(super) fn read(&self) -> Result<Counters, KernelError> {
         let outcomes = counters::read_outcomes(&self.outcomes, self.logical.iter().copied())?;
         let answers = counters::read_answers(&self.answers)?;
-        let Hits { generation, rules, services } = self.generations.read()?;
-        Ok(Counters { generation, outcomes, answers, rules, services })
+        let Hits { generation, image_bytes, rules, services } = self.generations.read()?;
+        Ok(Counters { generation, image_bytes, outcomes, answers, rules, services })
     }
 
     /// Switches the datapath's diagnostics.

@@ -115,6 +115,7 @@ fn datapath(samples: &mut Samples, interface: &InterfaceSnapshot) {
 
 fn firewall(samples: &mut Samples, snapshot: &Snapshot) {
     samples.number(&metrics::GENERATION, &[], as_f64(snapshot.generation));
+    samples.number(&metrics::IMAGE_BYTES, &[], as_f64(snapshot.image_bytes));
     for rule in &snapshot.rules {
         samples.count(&metrics::RULE_PACKETS, &[&rule.name], rule.packets);
         samples.count(&metrics::RULE_BYTES, &[&rule.name], rule.bytes);

@@ -20,6 +20,7 @@ pub(crate) fn scenario() -> Snapshot {
         version: "0.1.0".to_owned(),
         started_at_seconds: NOW_SECONDS - 273_600.5,
         generation: 7,
+        image_bytes: 4096,
         interfaces: vec![
             InterfaceSnapshot {
                 name: "eth0".to_owned(),

@@ -53,6 +53,8 @@ pub(super) const GENERATION: Family = Family::gauge(
     &[],
     "Number of the ruleset image that judges packets; 0 before the first",
 );
+pub(super) const IMAGE_BYTES: Family =
+    Family::gauge("foobar_firewall_image_bytes", &[], "Memory that the rules take in the kernel");
 pub(super) const SERVICE_MESSAGES: Family = Family::counter(
     "foobar_service_messages_total",
     &["service", "protocol"],
@@ -155,6 +157,7 @@ pub const FAMILIES: &[&Family] = &[
     &REJECT_ANSWERS,
     &REJECT_WITHHELD,
     &GENERATION,
+    &IMAGE_BYTES,
     &SERVICE_MESSAGES,
     &CONNECTIONS,
     &HANDSHAKES,

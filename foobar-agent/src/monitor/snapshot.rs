@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub started_at_seconds: f64,
     /// Number of the generation that judges packets; 0: none was loaded yet.
     pub generation: u64,
+    /// Memory that its rules take in the kernel, in bytes; 0: it judges nothing.
+    pub image_bytes: u64,
     /// The interfaces that the datapath is, or should be, attached to.
     pub interfaces: Vec<InterfaceSnapshot>,
     /// The rules in order of judgement; the last one is [`RuleSnapshot::POLICY`].

@@ -139,7 +139,7 @@ struct Started {
 }
 
 async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
-    let Loaded { config, warnings } = file.load()?;
+    let Loaded { config, warnings, .. } = file.load()?;
     match &file.0 {
         Some(path) => tracing::info!("configuration: {}", path.display()),
         None => {

@@ -1,5 +1,6 @@
 //! The agent's parts as one snapshot. Reads; changes nothing.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::interfaces::Interfaces;
@@ -35,6 +36,7 @@ pub(super) fn take(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at_seconds: unix_seconds(about.started_at),
         generation: counters.generation,
+        image_bytes: counters.image_bytes,
         interfaces: interface_rows(counters, interfaces),
         rules: rule_rows(config, counters),
         answers: answer_rows(counters),
@@ -68,17 +70,15 @@ fn interface_rows(counters: &Counters, interfaces: &Interfaces) -> Vec<Interface
 /// Rules of the generation that judges. The configuration of a moment ago may name others: a
 /// rule that it does not name is the policy.
 fn rule_rows(config: &Config, counters: &Counters) -> Vec<RuleSnapshot> {
-    let ruleset = config.firewall.ruleset.as_ref();
-    let action = |name: &str| {
-        let ruleset = ruleset?;
-        if name == POLICY {
-            return Some(ruleset.default);
-        }
-        ruleset.rules.iter().find(|rule| rule.name == name).map(|rule| rule.action)
-    };
+    let mut actions = HashMap::new();
+    if let Some(ruleset) = &config.firewall.ruleset {
+        actions.extend(ruleset.rules.iter().map(|rule| (rule.name.as_str(), rule.action)));
+        actions.insert(POLICY, ruleset.default);
+    }
+    let action = |name: &str| actions.get(name).map_or("", |verdict| verdict.as_str());
     let rows = counters.rules.iter().map(|row| RuleSnapshot {
         name: row.name.clone(),
-        action: action(&row.name).map_or_else(String::new, |verdict| verdict.as_str().to_owned()),
+        action: action(&row.name).to_owned(),
         packets: row.count.packets,
         bytes: row.count.bytes,
     });

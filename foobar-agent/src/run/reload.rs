@@ -43,7 +43,7 @@ impl Running {
     async fn try_reload(&self) -> Result<ReloadReport> {
         // Before the file is read: of two reloads the later one takes the later file.
         let mut interfaces = self.interfaces.lock().await;
-        let Loaded { config, warnings } = self.file.load()?;
+        let Loaded { config, warnings, .. } = self.file.load()?;
         if config.host != self.config.borrow().host {
             bail!("[host] has changed: its folders are fixed at the start; restart the agent to move them");
         }
