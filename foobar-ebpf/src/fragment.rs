@@ -7,7 +7,7 @@
 //! first one, is judged by itself.
 
 use crate::abi::fragment::{FirstFragment, FragmentKey, LIFETIME_NS};
-use crate::packet::Packet;
+use crate::packet::{Packet, Parsed};
 use crate::policy::Judgement;
 use crate::verdict::Verdict;
 
@@ -24,8 +24,8 @@ pub trait FragmentTable {
 
 /// The judgement of a later fragment's first one, if that is still known.
 #[inline(always)]
-pub fn follow<T: FragmentTable>(packet: &Packet, interface: u32, table: &T) -> Option<Judgement> {
-    let first = table.get(&key(packet, interface))?;
+pub fn follow<T: FragmentTable>(parsed: &Parsed, interface: u32, table: &T) -> Option<Judgement> {
+    let first = table.get(&key(parsed, interface))?;
     if table.now_ns().saturating_sub(first.judged_at_ns) >= LIFETIME_NS {
         return None;
     }
@@ -34,25 +34,25 @@ pub fn follow<T: FragmentTable>(packet: &Packet, interface: u32, table: &T) -> O
 
 /// Keeps the judgement of a first fragment for the later ones.
 #[inline(always)]
-pub fn remember<T: FragmentTable>(packet: &Packet, interface: u32, table: &T, judgement: &Judgement) {
+pub fn remember<T: FragmentTable>(parsed: &Parsed, interface: u32, table: &T, judgement: &Judgement) {
     let first = FirstFragment {
         judged_at_ns: table.now_ns(),
         rule: judgement.slot(),
         verdict: judgement.verdict as u32,
     };
-    table.put(&key(packet, interface), first);
+    table.put(&key(parsed, interface), first);
 }
 
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "logical interfaces are fewer than 64")]
-fn key(packet: &Packet, interface: u32) -> FragmentKey {
-    let Packet { source, destination, .. } = packet;
+fn key(parsed: &Parsed, interface: u32) -> FragmentKey {
+    let Parsed { packet: Packet { source, destination, .. }, datagram, .. } = parsed;
     FragmentKey {
         source: [source.high, source.low],
         destination: [destination.high, destination.low],
-        identification: packet.identification,
+        identification: datagram.identification,
         interface: interface as u16,
-        protocol: u16::from(packet.fragment_protocol),
+        protocol: u16::from(datagram.protocol),
     }
 }
 
@@ -62,6 +62,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::packet::{Datagram, Status};
     use crate::verdict::Reason;
 
     #[derive(Default)]
@@ -86,20 +87,27 @@ mod tests {
 
     #[test]
     fn a_first_fragment_is_followed_until_reassembly_gives_up() {
-        let (table, packet) = (Table::default(), Packet { identification: 7, ..Packet::NONE });
+        let (table, parsed) = (
+            Table::default(),
+            Parsed {
+                status: Status::Packet,
+                packet: Packet::NONE,
+                datagram: Datagram { identification: 7, protocol: 17 },
+            },
+        );
         let judgement = Judgement::without_rule(Verdict::Reject, Reason::Essential);
-        assert_eq!(follow(&packet, 1, &table), None);
+        assert_eq!(follow(&parsed, 1, &table), None);
         table.now_ns.set(5);
-        remember(&packet, 1, &table, &judgement);
+        remember(&parsed, 1, &table, &judgement);
         let followed = Some(Judgement::without_rule(Verdict::Reject, Reason::Fragment));
         for now_ns in [5, 4, LIFETIME_NS, LIFETIME_NS + 4] {
             table.now_ns.set(now_ns);
-            assert_eq!(follow(&packet, 1, &table), followed, "at {now_ns}");
+            assert_eq!(follow(&parsed, 1, &table), followed, "at {now_ns}");
         }
         table.now_ns.set(LIFETIME_NS + 5);
-        assert_eq!(follow(&packet, 1, &table), None);
+        assert_eq!(follow(&parsed, 1, &table), None);
         // The number means another datagram by now.
-        remember(&packet, 1, &table, &judgement);
-        assert_eq!(follow(&packet, 1, &table), followed);
+        remember(&parsed, 1, &table, &judgement);
+        assert_eq!(follow(&parsed, 1, &table), followed);
     }
 }

@@ -72,22 +72,23 @@ pub fn judge<I: Image, T: FragmentTable>(
             Judgement::without_rule(verdict, reason)
         }
         Status::Packet if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
-        Status::Packet => judge_packet(&parsed.packet, interface, flags, image, fragments, key),
+        Status::Packet => judge_packet(parsed, interface, flags, image, fragments, key),
     }
 }
 
 #[inline(always)]
 fn judge_packet<I: Image, T: FragmentTable>(
-    packet: &Packet,
+    parsed: &Parsed,
     interface: u32,
     flags: u32,
     image: Option<&I>,
     fragments: &T,
     key: &mut Key,
 ) -> Judgement {
+    let packet = &parsed.packet;
     // Essentials come first, and none of them is a later fragment: they are told by their transport.
     if packet.later_fragment
-        && let Some(judgement) = fragment::follow(packet, interface, fragments)
+        && let Some(judgement) = fragment::follow(parsed, interface, fragments)
     {
         return judgement;
     }
@@ -97,7 +98,7 @@ fn judge_packet<I: Image, T: FragmentTable>(
         by_rules(packet, interface, image, key)
     };
     if packet.first_fragment {
-        fragment::remember(packet, interface, fragments, &judgement);
+        fragment::remember(parsed, interface, fragments, &judgement);
     }
     judgement
 }

@@ -35,6 +35,8 @@ enum Target {
     Config,
     /// Files of prefixes
     Prefixes,
+    /// Captures, as `explain` reads them
+    Capture,
 }
 
 impl Target {
@@ -43,6 +45,7 @@ impl Target {
             Self::Packet => "packet",
             Self::Config => "config",
             Self::Prefixes => "prefixes",
+            Self::Capture => "capture",
         }
     }
 }

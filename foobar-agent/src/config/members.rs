@@ -41,9 +41,8 @@ impl Members {
     pub(super) fn into_set(mut self) -> AddressSet {
         self.ipv4.sort_unstable();
         self.ipv4.dedup();
-        self.ipv6.sort_unstable();
         let mut ranges = Vec::with_capacity(self.ipv4.len() + self.ipv6.len());
-        // In order, so that the set has nothing left to sort.
+        // IPv4 is sorted while it is small; the set sorts the rest.
         let below = self.ipv6.iter().filter(|(first, _)| *first < MAPPED_FIRST);
         ranges.extend(below.map(|&(first, last)| (first, last.min(MAPPED_FIRST - 1))));
         let ipv4 = |address: u32| mapped(Ipv4Addr::from(address).into());

@@ -16,8 +16,8 @@ use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control, report, setting};
-use foobar_ebpf::packet;
 use foobar_ebpf::packet::reader::AddressReader;
+use foobar_ebpf::packet::{self, Status};
 use foobar_ebpf::policy::{self, Judgement};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
@@ -63,7 +63,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     let image = MapImage::of_generation();
     let flags = maps::FLAGS.load();
     let judgement = policy::judge(parsed, interface, flags, image.as_ref(), &MapFragments, &mut memory.key);
-    if judgement.verdict == Verdict::Allow {
+    if judgement.verdict == Verdict::Allow && parsed.status == Status::Packet {
         exit::count_services(&reader, &parsed.packet);
     }
     trace::packet(&ctx, parsed, &judgement);

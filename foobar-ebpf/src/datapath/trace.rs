@@ -7,7 +7,7 @@ use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use foobar_ebpf::abi::{LOG_LINES_PER_SECOND, control};
-use foobar_ebpf::packet::{Address, Parsed};
+use foobar_ebpf::packet::{Address, Packet, Parsed, Status};
 use foobar_ebpf::policy::Judgement;
 use foobar_ebpf::verdict::Verdict;
 
@@ -34,7 +34,7 @@ pub(super) fn packet(ctx: &XdpContext, parsed: &Parsed, judgement: &Judgement) {
     if level < LEVEL_DEBUG || (judgement.verdict == Verdict::Allow && level < LEVEL_TRACE) {
         return;
     }
-    let packet = &parsed.packet;
+    let packet = if parsed.status == Status::Packet { &parsed.packet } else { &Packet::NONE };
     let line = Line {
         judgement: *judgement,
         protocol: packet.protocol,

@@ -1,7 +1,7 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers, the chain of extension headers, fragments.
 
 use super::reader::PacketReader;
-use super::{Address, read_u16};
+use super::{Address, Datagram, read_u16};
 use crate::verdict::Reason;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +25,6 @@ pub(super) struct Header {
     /// Where this fragment's data belongs in its datagram; 0 for a first or only fragment.
     pub(super) fragment_offset_bytes: u16,
     pub(super) more_fragments: bool,
-    /// The sender's number of the datagram; in IPv6 only a Fragment header has one.
-    pub(super) identification: u32,
-    /// The protocol behind what says so; in IPv6 that is the Fragment header.
-    pub(super) fragment_protocol: u8,
 }
 
 impl Header {
@@ -43,8 +39,6 @@ impl Header {
         end_offset: 0,
         fragment_offset_bytes: 0,
         more_fragments: false,
-        identification: 0,
-        fragment_protocol: 0,
     };
 }
 
@@ -68,7 +62,11 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 const TCP: u8 = 6;
 
 #[inline(always)]
-pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(reader: &R, offset: usize) -> Result<Header, Reason> {
+pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(
+    reader: &R,
+    offset: usize,
+    datagram: &mut Datagram,
+) -> Result<Header, Reason> {
     let header = reader.read::<IPV4_HEADER_BYTES>(offset).ok_or(Reason::MalformedIpv4Header)?;
     let [
         version_ihl,
@@ -93,6 +91,7 @@ pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
     }
     // Flags (3 bits: reserved, DF, MF) and offset in units of 8 octets (13 bits).
     let fragment = u16::from_be_bytes([fragment_high, fragment_low]);
+    *datagram = Datagram { identification: u32::from(u16::from_be_bytes([id_high, id_low])), protocol };
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
     Ok(Header {
         family: Family::Ipv4,
@@ -104,8 +103,6 @@ pub(super) fn parse_ipv4<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
         end_offset: offset + total_bytes,
         fragment_offset_bytes: (fragment & 0x1fff) << 3,
         more_fragments: fragment & 0x2000 != 0,
-        identification: u32::from(u16::from_be_bytes([id_high, id_low])),
-        fragment_protocol: protocol,
     })
 }
 
@@ -137,23 +134,29 @@ pub(super) fn parse_ipv6<R: PacketReader + ?Sized>(reader: &R, offset: usize) ->
         end_offset,
         fragment_offset_bytes: 0,
         more_fragments: false,
-        identification: 0,
-        fragment_protocol: 0,
     })
 }
 
 /// Goes on to where the transport header starts, or finds that this is a later fragment.
 #[inline(always)]
-pub(super) fn finish<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) -> Result<(), Reason> {
+pub(super) fn finish<R: PacketReader + ?Sized>(
+    reader: &R,
+    header: &mut Header,
+    datagram: &mut Datagram,
+) -> Result<(), Reason> {
     if header.fragment_offset_bytes == 0 && is_extension(header.family, header.protocol) {
-        skip_extensions(reader, header)?;
+        skip_extensions(reader, header, datagram)?;
     }
     if header.fragment_offset_bytes == 0 { Ok(()) } else { check_later_fragment(header) }
 }
 
 /// Moves past extension headers until something that is none, or a later fragment.
 #[inline(always)]
-fn skip_extensions<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) -> Result<(), Reason> {
+fn skip_extensions<R: PacketReader + ?Sized>(
+    reader: &R,
+    header: &mut Header,
+    datagram: &mut Datagram,
+) -> Result<(), Reason> {
     for _ in 0..EXTENSION_HEADERS_MAX {
         if !is_extension(header.family, header.protocol) {
             return Ok(());
@@ -181,8 +184,7 @@ fn skip_extensions<R: PacketReader + ?Sized>(reader: &R, header: &mut Header) ->
             // about it; RFC 6946: one that says "whole" makes no fragment.
             if !header.more_fragments {
                 header.more_fragments = fragment & 1 != 0;
-                header.identification = identification;
-                header.fragment_protocol = next_header;
+                *datagram = Datagram { identification, protocol: next_header };
             }
         }
         header.transport_offset += header_bytes;

@@ -24,18 +24,25 @@ const SCTP_HEADER_BYTES: usize = 12;
 const DCCP_HEADER_BYTES: usize = 12;
 
 #[inline(always)]
-pub(super) fn parse<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Transport, Reason> {
+pub(super) fn parse<R: PacketReader + ?Sized>(
+    reader: &R,
+    header: &Header,
+    transport: &mut Transport,
+) -> Result<(), Reason> {
+    *transport = Transport::OPAQUE;
     if header.fragment_offset_bytes != 0 {
-        return Ok(Transport::OPAQUE);
+        return Ok(());
     }
     match (header.protocol, header.family) {
-        (protocol::TCP, _) => parse_tcp(reader, header),
-        (protocol::UDP, _) => parse_udp(reader, header),
-        (protocol::UDP_LITE, _) => ports(reader, header, UDP_HEADER_BYTES, Reason::MalformedUdp),
-        (protocol::SCTP, _) => ports(reader, header, SCTP_HEADER_BYTES, Reason::MalformedSctp),
-        (protocol::DCCP, _) => ports(reader, header, DCCP_HEADER_BYTES, Reason::MalformedDccp),
-        (protocol::ICMP, Family::Ipv4) | (protocol::ICMPV6, Family::Ipv6) => parse_icmp(reader, header),
-        _ => Ok(Transport::OPAQUE),
+        (protocol::TCP, _) => parse_tcp(reader, header, transport),
+        (protocol::UDP, _) => parse_udp(reader, header, transport),
+        (protocol::UDP_LITE, _) => ports(reader, header, UDP_HEADER_BYTES, Reason::MalformedUdp, transport),
+        (protocol::SCTP, _) => ports(reader, header, SCTP_HEADER_BYTES, Reason::MalformedSctp, transport),
+        (protocol::DCCP, _) => ports(reader, header, DCCP_HEADER_BYTES, Reason::MalformedDccp, transport),
+        (protocol::ICMP, Family::Ipv4) | (protocol::ICMPV6, Family::Ipv6) => {
+            parse_icmp(reader, header, transport)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -57,13 +64,10 @@ fn start<R: PacketReader + ?Sized>(
 
 /// Every transport with ports begins with the source port and the destination port.
 #[inline(always)]
-const fn with_ports(kind: TransportKind, [s0, s1, d0, d1, ..]: [u8; 8]) -> Transport {
-    Transport {
-        kind,
-        source_port: u16::from_be_bytes([s0, s1]),
-        destination_port: u16::from_be_bytes([d0, d1]),
-        ..Transport::OPAQUE
-    }
+const fn set_ports(transport: &mut Transport, kind: TransportKind, [s0, s1, d0, d1, ..]: [u8; 8]) {
+    transport.kind = kind;
+    transport.source_port = u16::from_be_bytes([s0, s1]);
+    transport.destination_port = u16::from_be_bytes([d0, d1]);
 }
 
 #[inline(always)]
@@ -72,13 +76,19 @@ fn ports<R: PacketReader + ?Sized>(
     header: &Header,
     header_bytes: usize,
     reason: Reason,
-) -> Result<Transport, Reason> {
+    transport: &mut Transport,
+) -> Result<(), Reason> {
     let first = start(reader, header, header_bytes, reason)?;
-    Ok(with_ports(TransportKind::Ports, first))
+    set_ports(transport, TransportKind::Ports, first);
+    Ok(())
 }
 
 #[inline(always)]
-fn parse_udp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Transport, Reason> {
+fn parse_udp<R: PacketReader + ?Sized>(
+    reader: &R,
+    header: &Header,
+    transport: &mut Transport,
+) -> Result<(), Reason> {
     let first = start(reader, header, UDP_HEADER_BYTES, Reason::MalformedUdp)?;
     let [_, _, _, _, length_high, length_low, ..] = first;
     let length_bytes = usize::from(u16::from_be_bytes([length_high, length_low]));
@@ -87,11 +97,16 @@ fn parse_udp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Tr
     if length_bytes < UDP_HEADER_BYTES || beyond {
         return Err(Reason::MalformedUdp);
     }
-    Ok(with_ports(TransportKind::Ports, first))
+    set_ports(transport, TransportKind::Ports, first);
+    Ok(())
 }
 
 #[inline(always)]
-fn parse_tcp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Transport, Reason> {
+fn parse_tcp<R: PacketReader + ?Sized>(
+    reader: &R,
+    header: &Header,
+    transport: &mut Transport,
+) -> Result<(), Reason> {
     let first = start(reader, header, TCP_HEADER_BYTES, Reason::MalformedTcp)?;
     let [data_offset, flags] = reader.read::<2>(header.transport_offset + 12).ok_or(Reason::MalformedTcp)?;
     // The high 4 bits count 32-bit words.
@@ -103,17 +118,22 @@ fn parse_tcp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Tr
     if payload_offset > header.end_offset {
         return Err(if header.more_fragments { Reason::MalformedFragment } else { Reason::MalformedTcp });
     }
+    set_ports(transport, TransportKind::Tcp, first);
+    transport.tcp_flags = flags;
     #[expect(clippy::cast_possible_truncation, reason = "a frame's headers and an IP length fit 16 bits")]
-    Ok(Transport {
-        tcp_flags: flags,
-        payload_offset: payload_offset as u16,
-        payload_bytes: (header.end_offset - payload_offset) as u16,
-        ..with_ports(TransportKind::Tcp, first)
-    })
+    {
+        transport.payload_offset = payload_offset as u16;
+        transport.payload_bytes = (header.end_offset - payload_offset) as u16;
+    }
+    Ok(())
 }
 
 #[inline(always)]
-fn parse_icmp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<Transport, Reason> {
+fn parse_icmp<R: PacketReader + ?Sized>(
+    reader: &R,
+    header: &Header,
+    transport: &mut Transport,
+) -> Result<(), Reason> {
     let [kind, code, ..] = start(reader, header, ICMP_HEADER_BYTES, Reason::MalformedIcmp)?;
     // Destination unreachable, time exceeded, parameter problem (RFC 792); for ICMPv6 also
     // packet too big, which has a number of its own (RFC 4443 §3).
@@ -121,14 +141,11 @@ fn parse_icmp<R: PacketReader + ?Sized>(reader: &R, header: &Header) -> Result<T
         Family::Ipv4 => matches!(kind, 3 | 11 | 12),
         Family::Ipv6 => matches!(kind, 1..=4),
     };
-    let quotes_destination = is_error
+    transport.kind = TransportKind::Icmp;
+    transport.icmp_kind = kind;
+    transport.icmp_code = code;
+    transport.quotes_destination = is_error
         && ip::quoted_source(reader, header, header.transport_offset + ICMP_HEADER_BYTES)
             == Some(header.destination);
-    Ok(Transport {
-        kind: TransportKind::Icmp,
-        icmp_kind: kind,
-        icmp_code: code,
-        quotes_destination,
-        ..Transport::OPAQUE
-    })
+    Ok(())
 }

@@ -2,11 +2,13 @@
 //! does. libFuzzer calls them by `cargo xtask fuzz`; the tests call them with every file of `corpus/`
 //! and with mutations of these by a fixed seed (`mutate`), on a stable compiler.
 
+mod capture;
 mod config;
 mod mutate;
 mod packet;
 mod prefixes;
 
+pub use capture::capture;
 pub use config::config;
 pub use mutate::Mutator;
 pub use packet::packet;

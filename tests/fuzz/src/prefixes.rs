@@ -74,7 +74,7 @@ fn check_members(content: &[u8], config: &config::model::Config) {
     let lines: Vec<(u128, u128)> = text
         .trim_start_matches('\u{feff}')
         .lines()
-        .filter_map(|line| line.split('#').next())
+        .filter_map(|line| line.split(['#', ';']).next())
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .map(|line| range(line).unwrap_or_else(|| panic!("{line:?} was taken for a prefix")))
@@ -96,16 +96,14 @@ fn check_members(content: &[u8], config: &config::model::Config) {
     }
 }
 
-/// First and last address of a line, a prefix or a range, IPv4 in the mapped block.
+/// First and last address of a line, IPv4 in the mapped block.
 fn range(line: &str) -> Option<(u128, u128)> {
     if let Some((first, last)) = line.split_once('-') {
-        let mapped = |text: &str| {
-            Some(match text.trim().parse().ok()? {
-                IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
-                IpAddr::V6(address) => u128::from(address),
-            })
+        let end = |text: &str| match text.trim().parse::<IpAddr>().ok()? {
+            IpAddr::V4(address) => Some(u128::from(address.to_ipv6_mapped())),
+            IpAddr::V6(address) => Some(u128::from(address)),
         };
-        return Some((mapped(first)?, mapped(last)?));
+        return Some((end(first)?, end(last)?));
     }
     let (address, length) =
         line.split_once('/').map_or((line, None), |(address, length)| (address, length.parse::<u32>().ok()));

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use foobar_fuzz::{Mutator, config, packet, prefixes};
+use foobar_fuzz::{Mutator, capture, config, packet, prefixes};
 
 /// What matters in a configuration.
 const CONFIG_WORDS: [&str; 20] = [
@@ -84,4 +84,9 @@ fn configurations() {
 #[test]
 fn prefix_files() {
     replay("prefixes", &PREFIX_WORDS, 3000, prefixes);
+}
+
+#[test]
+fn captures() {
+    replay("capture", &[], 20_000, capture);
 }

@@ -232,11 +232,16 @@ fn extension_headers<'a>(
             let identification = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
             let offset = usize::from(word(header, 2) & !7);
             let now = self::part(offset, header[3] & 1 == 1, identification, number, rest.len())?;
-            match now {
-                // A first fragment stays one, whatever a further Fragment header says.
-                Part::Whole => {}
-                Part::First { .. } => part = now,
-                Part::Later { .. } => return Ok((number, now, rest)),
+            // The first that is not atomic says of which datagram this is a part.
+            part = match (part, now) {
+                (Part::First { identification, protocol }, Part::Later { .. }) => {
+                    Part::Later { identification, protocol }
+                }
+                (Part::First { .. }, _) => part,
+                _ => now,
+            };
+            if matches!(part, Part::Later { .. }) {
+                return Ok((number, part, rest));
             }
         }
     }

@@ -33,83 +33,83 @@ impl Case {
     /// the agent refuses does not fail in the way that is looked for: `fails` must say no.
     #[must_use]
     pub fn shrink(self, fails: impl Fn(&Self) -> bool) -> Self {
-        let case = self.shrink_by(fewer_rules, &fails);
-        case.shrink_by(fewer_octets, &fails)
+        until_it_stays(self.shrink_rules(&fails), |case| fewer_octets(case, &fails))
     }
 
-    /// As [`Case::shrink`], but leaves the frames as they are: where judging takes long.
+    /// As [`Case::shrink`], but leaves the octets as they are: where judging takes long.
     #[must_use]
     pub fn shrink_rules(self, fails: impl Fn(&Self) -> bool) -> Self {
-        self.shrink_by(fewer_rules, &fails)
+        until_it_stays(self, |case| fewer_rules(case, &fails))
     }
 
-    fn shrink_by(mut self, candidates: impl Fn(&Self) -> Vec<Self>, fails: &impl Fn(&Self) -> bool) -> Self {
-        while let Some(smaller) = candidates(&self).into_iter().find(|candidate| fails(candidate)) {
-            self = smaller;
-        }
-        self
-    }
-
-    fn with(&self, change: impl Fn(&mut Self)) -> Self {
+    /// Changes it, if it fails then as well; whether it does.
+    fn try_change(&mut self, fails: &impl Fn(&Self) -> bool, change: impl FnOnce(&mut Self)) -> bool {
         let mut changed = self.clone();
         change(&mut changed);
-        changed
+        let is_better = changed != *self && fails(&changed);
+        if is_better {
+            *self = changed;
+        }
+        is_better
+    }
+
+    /// Takes pieces out of a list, from halves down to single items.
+    fn thin<T>(&mut self, fails: &impl Fn(&Self) -> bool, list: impl Fn(&mut Self) -> &mut Vec<T>) {
+        let mut piece = list(self).len();
+        while piece > 0 {
+            let mut start = 0;
+            while start < list(self).len() {
+                let end = (start + piece).min(list(self).len());
+                if !self.try_change(fails, |case| drop(list(case).drain(start..end))) {
+                    start = end;
+                }
+            }
+            piece /= 2;
+        }
     }
 }
 
-/// One step smaller: fewer frames, fewer rules, fewer words. The largest steps first.
-fn fewer_rules(case: &Case) -> Vec<Case> {
-    let mut candidates = Vec::new();
-    let mut add = |change: &dyn Fn(&mut Case)| candidates.push(case.with(change));
-    let arrivals = case.arrivals.len();
-    let chunks = [2, 4, 16, arrivals].map(|parts| arrivals.div_ceil(parts.max(1)).max(1));
-    for chunk in chunks.into_iter().filter(|_| arrivals > 1) {
-        for start in (0..arrivals).step_by(chunk) {
-            let end = (start + chunk).min(arrivals);
-            add(&|case| drop(case.arrivals.drain(start..end)));
+fn until_it_stays(mut case: Case, pass: impl Fn(&mut Case)) -> Case {
+    loop {
+        let before = case.clone();
+        pass(&mut case);
+        if case == before {
+            return case;
         }
     }
-    let rules = case.draft.rules.len();
-    for half in [0..rules / 2, rules / 2..rules].into_iter().filter(|half| !half.is_empty()) {
-        add(&|case| drop(case.draft.rules.drain(half.clone())));
-    }
-    for rule in 0..rules {
-        add(&|case| drop(case.draft.rules.remove(rule)));
-    }
-    for (rule, draft) in case.draft.rules.iter().enumerate() {
-        for (field, (_, values)) in draft.fields.iter().enumerate() {
-            add(&|case| drop(case.draft.rules[rule].fields.remove(field)));
-            for value in (0..values.len()).filter(|_| values.len() > 1) {
-                add(&|case| drop(case.draft.rules[rule].fields[field].1.remove(value)));
-            }
-        }
-    }
-    for (set, (_, entries)) in case.draft.sets.iter().enumerate() {
-        add(&|case| drop(case.draft.sets.remove(set)));
-        for entry in 0..entries.len() {
-            add(&|case| drop(case.draft.sets[set].1.remove(entry)));
-        }
-    }
-    if case.draft.essentials != "false" {
-        add(&|case| case.draft.essentials = "false");
-    }
-    candidates
 }
 
-/// One step smaller: shorter frames, fewer octets in them that say anything.
-fn fewer_octets(case: &Case) -> Vec<Case> {
-    let mut candidates = Vec::new();
-    for (arrival, (frame, _)) in case.arrivals.iter().enumerate() {
-        for length in [frame.len() / 2, frame.len().saturating_sub(1)] {
-            if length < frame.len() {
-                candidates.push(case.with(|case| case.arrivals[arrival].0.truncate(length)));
-            }
-        }
-        for octet in (0..frame.len()).filter(|octet| frame[*octet] != 0) {
-            candidates.push(case.with(|case| case.arrivals[arrival].0[octet] = 0));
+/// Fewer frames, fewer rules, fewer words.
+fn fewer_rules(case: &mut Case, fails: &impl Fn(&Case) -> bool) {
+    case.thin(fails, |case| &mut case.arrivals);
+    case.thin(fails, |case| &mut case.draft.rules);
+    for rule in 0..case.draft.rules.len() {
+        case.thin(fails, |case| &mut case.draft.rules[rule].fields);
+        for field in 0..case.draft.rules[rule].fields.len() {
+            case.thin(fails, |case| &mut case.draft.rules[rule].fields[field].1);
         }
     }
-    candidates
+    case.thin(fails, |case| &mut case.draft.sets);
+    for set in 0..case.draft.sets.len() {
+        case.thin(fails, |case| &mut case.draft.sets[set].1);
+    }
+    case.try_change(fails, |case| case.draft.essentials = "false");
+}
+
+/// Shorter frames, fewer octets in them that say anything.
+fn fewer_octets(case: &mut Case, fails: &impl Fn(&Case) -> bool) {
+    for arrival in 0..case.arrivals.len() {
+        let mut cut = case.arrivals[arrival].0.len();
+        while cut > 0 {
+            let length = case.arrivals[arrival].0.len().saturating_sub(cut);
+            if !case.try_change(fails, |case| case.arrivals[arrival].0.truncate(length)) {
+                cut /= 2;
+            }
+        }
+        for octet in 0..case.arrivals[arrival].0.len() {
+            case.try_change(fails, |case| case.arrivals[arrival].0[octet] = 0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,8 +127,10 @@ mod tests {
         }
         let case = Case { draft, arrivals: vec![(vec![1, 2, 3, 4], "eth0"), (vec![9; 9], "eth1")] };
         let shrunk = case.shrink(|case| {
-            case.draft.toml().contains("from_port")
-                && case.arrivals.iter().any(|(frame, _)| frame.get(1) == Some(&2))
+            let toml = case.draft.toml();
+            let arrives = case.arrivals.iter().any(|(frame, _)| frame.get(1) == Some(&2));
+            // An empty list is refused.
+            toml.contains("from_port") && !toml.contains("= []") && arrives
         });
         assert_eq!(shrunk.draft.rules.len(), 1);
         assert_eq!(shrunk.draft.rules[0].fields.len(), 1);

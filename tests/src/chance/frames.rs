@@ -67,9 +67,14 @@ pub fn frame(chance: &mut Chance, pools: &Pools) -> Vec<u8> {
     let mut packet = Packet::new(source, destination, transport).hop_limit(chance.one(&[64, 255, 1]));
     if !is_ipv4 {
         for _ in 0..chance.one(&[0, 0, 0, 0, 0, 0, 1, 1, 2, 8, 9]) {
-            // Read as a Fragment header, the octets that look like ports are an offset; as AH, a length.
-            let body = if chance.once_in(4) { chance.bytes(6) } else { vec![0, 80, 0, 80, 0, 80] };
-            packet = packet.extension(chance.one(&[0, 43, 60, 60, 135, 139, 140, 44, 51]), &body);
+            let number = chance.one(&[0, 43, 60, 60, 135, 139, 140, 44, 51]);
+            let body = match number {
+                // Mostly an atomic or a first fragment, so that the chain goes on.
+                44 if !chance.once_in(4) => [0, chance.byte() % 2, 0, 0, 0, chance.byte() % 4].to_vec(),
+                _ if chance.once_in(4) => chance.bytes(6),
+                _ => vec![0, 80, 0, 80, 0, 80],
+            };
+            packet = packet.extension(number, &body);
         }
     } else if chance.once_in(4) {
         let octets = chance.below(41);

@@ -81,6 +81,7 @@ fn a_session_is_judged_where_it_arrives() {
     // An address that no interface has is another network namespace's.
     assert!(!says(&rule("lo"), &host("198.51.100.1:22")));
     // The loopback's own, whose packets arrive anywhere.
+    assert!(says(&rule("lo"), &host("192.0.2.200:22")));
     let anywhere = firewall("default = 'drop'", &[("allow", "protocol = 'tcp'")]);
     assert!(says(&rule("eth0"), &host("192.0.2.200:22")) && !says(&anywhere, &host("192.0.2.200:22")));
     assert!(!says(&rule("lo"), &host("127.0.0.1:22")) && says(&rule("eth0"), &host("127.0.0.1:22")));
@@ -156,6 +157,9 @@ fn management_ports_open_to_the_world() {
     assert!(open(&[("allow", "protocol = 'tcp'\nport = [80, 443]")]).is_empty());
     // What an earlier rule keeps away is not open.
     assert!(open(&[("drop", &ssh("from = '!192.0.2.0/24'")), ("allow", &ssh(""))]).is_empty());
+    // Each port is opened by one rule.
+    let after = open(&[("allow", &ssh("")), ("allow", "protocol = 'tcp'\nport = ['ssh', 'telnet']")]);
+    assert_eq!(after[1..], ["10:1 warning: the rule `r1` opens port 23 (Telnet) to the world"]);
     // One warning a rule, that does not name everything.
     let all = open(&[("allow", "protocol = 'tcp'\nport = '0-65535'")]);
     assert_eq!(

@@ -10,6 +10,8 @@ fn a_default_that_cuts_what_nobody_thinks_of() {
     };
     let (nd, mtu) =
         ("2:11 warning: drop by default cuts neighbour", "2:11 warning: drop by default cuts path-MTU");
+    let too_big =
+        "[[firewall.rules]]\nname = 'b'\nprotocol = 'icmpv6'\nicmp_type = 'packet-too-big'\naction = ";
     check(&[
         (&with("drop", "false", "protocol = 'tcp'"), &[nd, mtu]),
         (&with("drop", "'icmp-errors'", "protocol = 'tcp'"), &[nd]),
@@ -19,6 +21,9 @@ fn a_default_that_cuts_what_nobody_thinks_of() {
         (&with("drop", "false", ""), &[]),
         (&with("drop", "false", "protocol = 'icmpv6'\nicmp_type = ['135', '136', '133', '134', 2]"), &[mtu]),
         (&with("drop", "'nd'", "protocol = 'icmp'\nicmp_type = '3/4'"), &[mtu]),
+        (&with("drop", "'nd'", &format!("protocol = 'icmp'\nicmp_type = '3/4'\n{too_big}'allow'")), &[]),
+        (&with("drop", "'nd'", &format!("protocol = 'icmp'\nicmp_type = '3/3'\n{too_big}'allow'")), &[mtu]),
+        (&with("drop", "'nd'", &format!("protocol = 'icmp'\n{too_big}'drop'")), &[mtu]),
         (&with("allow", "false", "protocol = 'tcp'"), &[]),
         ("[firewall]\ndefault = 'drop'\n", &["2:11 warning: drop by default, and no rule allows anything"]),
         ("[firewall]\ndefault = 'allow'\nessentials = false\n", &[]),

@@ -128,8 +128,8 @@ fn pcapng_with_several_sections_interfaces_and_kinds_of_blocks() {
         block(little, 0x0bad, b"a kind that nobody knows"),
         enhanced(little, 0, b"ethernet", 8),
         section(big),
-        interface(big, 113, 4),
-        simple(big, b"cook", 90),
+        interface(big, 113, 3),
+        simple(big, b"coo", 90),
         enhanced(big, 0, b"cooked", 6),
     ]
     .concat();
@@ -138,7 +138,7 @@ fn pcapng_with_several_sections_interfaces_and_kinds_of_blocks() {
     let expected = [
         (101, b"raw".to_vec(), 9),
         (1, b"ethernet".to_vec(), 8),
-        (113, b"cook".to_vec(), 90),
+        (113, b"coo".to_vec(), 90),
         (113, b"cooked".to_vec(), 6),
     ];
     assert_eq!(read, expected);
