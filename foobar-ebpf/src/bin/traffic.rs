@@ -5,6 +5,12 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 #[cfg(target_arch = "bpf")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an XDP action, and a counter that is masked"
+)]
+#[expect(clippy::needless_pass_by_value, reason = "the macro passes the context so")]
 mod traffic {
     use aya_ebpf::Global;
     use aya_ebpf::bindings::xdp_action;

@@ -207,3 +207,14 @@ fn a_file_means_what_its_words_say() {
         }
     }
 }
+
+#[test]
+fn every_example_of_the_page_loads() {
+    let page = include_str!("../../../docs/rules.md");
+    let examples: Vec<&str> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 3);
+    for example in examples {
+        assert!(load(example).unwrap_or_else(|error| panic!("{example}\n{error}")).is_some());
+    }
+}
