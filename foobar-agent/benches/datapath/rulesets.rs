@@ -265,6 +265,9 @@ pub(crate) struct ForeignOptions {
     volume: Volume,
 }
 
+/// What the program must say to a source that it is to drop.
+const XDP_DROP: u32 = 1;
+
 /// Prints a line for each kind of packet.
 pub(crate) fn run_foreign(options: &ForeignOptions) -> Result<()> {
     let object =
@@ -276,6 +279,8 @@ pub(crate) fn run_foreign(options: &ForeignOptions) -> Result<()> {
             let mut traffic = load_traffic(&object, &probes, 0)?;
             let last = corpus.last(ipv6, &mut Chance::new(1)).context("no packet meets the last rule")?;
             let frame = last.frame(&stations());
+            let action = foreign.run(&frame, 1)?.action;
+            ensure!(action == XDP_DROP, "the program answers {action} to a source that it is to drop");
             let repeat = options.volume.repeat;
             let mut empty = Bed::new(&compile(None, &[], &mut InterfaceNumbers::default())?)?;
             let mut hot = (&mut foreign, &mut empty);

@@ -25,7 +25,7 @@ const ENTER_LIMIT: Duration = Duration::from_mins(2);
 /// xdp-filter's packets.
 #[derive(Debug, Serialize)]
 pub(super) struct Filter {
-    version: String,
+    pub(super) version: String,
     pub(super) rows: Vec<Row>,
     /// Why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,24 +149,14 @@ fn version(packages: &PackageRoot) -> String {
 }
 
 pub(super) fn table(filter: &Filter) -> Table {
-    let mut table = Table::new(&[
-        &filter.version,
-        "sources",
-        "packet",
-        "kind",
-        "min",
-        "median",
-        "max",
-        "empty",
-        "above empty",
-    ]);
+    let mut table =
+        Table::new(&["sources", "packet", "kind", "min", "median", "max", "empty", "above empty"]);
     for Row { sources, packets } in &filter.rows {
         let kind = match packets.different {
             1 => packets.kind.clone(),
             different => format!("{} different", thousands(different)),
         };
-        let mut cells =
-            vec![filter.version.clone(), thousands(*sources as u64), packets.family.clone(), kind];
+        let mut cells = vec![thousands(*sources as u64), packets.family.clone(), kind];
         cells.extend(table::figures(&packets.spread));
         table.push(cells);
     }

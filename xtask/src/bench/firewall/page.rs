@@ -59,8 +59,9 @@ pub(super) fn parts(report: &Report) -> Vec<Part> {
         method: match &report.xdp_filter.missing {
             Some(reason) => format!("Not measured to the end: {reason}"),
             None => format!(
-                "{test_run} Debian's xdp-tools, its program alone (no dispatcher), IPv4 and IPv6 \
-                             sources to drop; the packets are those of the shape `sources`."
+                "{test_run} {} of Debian: its program alone, without the dispatcher, that drops so many sources. \
+                 The packets are those of the shape `sources`: its rules know no port of an address.",
+                report.xdp_filter.version
             ),
         },
         table: filter::table(&report.xdp_filter),

@@ -105,7 +105,7 @@ impl Volume {
     pub(super) fn options(self) -> [&'static str; 4] {
         match self {
             Self::Quick => ["--rounds", "3", "--repeat", "65536"],
-            Self::Full => ["--rounds", "9", "--repeat", "1000000"],
+            Self::Full => ["--rounds", "7", "--repeat", "500000"],
         }
     }
 
