@@ -141,7 +141,8 @@ fn make(options: &Options, object: &[u8], corpus: &Corpus, ruleset: &Ruleset) ->
         packets.extend(measure_hot(corpus, (family, ipv6), &mut bed, options)?);
         packets.push(measure_many(object, corpus, (family, ipv6), &mut bed, &generation, options)?);
     }
-    let (image_bytes, diagrams) = (generation.image_bytes().len(), generation.diagrams);
+    let (image_bytes, diagrams) =
+        (generation.image_bytes().len(), generation.header().map_or(0, |header| header.diagrams));
     Ok(Made { compile_ms, install_ms, image_bytes, diagrams, verified_instructions, packets })
 }
 

@@ -2,7 +2,7 @@
 //! Attaches nothing and needs no agent.
 
 use foobar_ebpf::abi::SERVICES_MAX;
-use foobar_ebpf::abi::image::DIAGRAMS_MAX;
+use foobar_ebpf::abi::image::{DIAGRAMS_MAX, HEADER_UNITS, Header, Unit};
 use foobar_ebpf::verdict::Verdict;
 use serde::Serialize;
 
@@ -59,6 +59,9 @@ fn generation(default: Option<Verdict>, diagrams: usize, services: usize) -> any
     let services: Vec<Service> = (1..).take(services).map(service).collect();
     let mut generation = compile(ruleset.as_ref(), &services, &mut InterfaceNumbers::default())?;
     // An image has a start for each diagram that there can be; those of no rules lead to the policy.
-    generation.diagrams = u32::try_from(diagrams)?;
+    if let Some(header) = generation.header().copied() {
+        let header = Header { diagrams: u32::try_from(diagrams)?, ..header };
+        generation.image[..HEADER_UNITS].copy_from_slice(&Unit::of_header(header));
+    }
     Ok(generation)
 }

@@ -79,7 +79,6 @@ pub fn compile(
     let mut generation = Generation {
         flags: 0,
         image: Vec::new(),
-        diagrams: 0,
         rules: Vec::new(),
         services: services.iter().map(|service| (service.name.clone(), service_port(service))).collect(),
     };
@@ -87,7 +86,7 @@ pub fn compile(
         for name in ruleset.rules.iter().filter_map(|rule| rule.interfaces.as_ref()).flatten() {
             interfaces.number(name)?;
         }
-        (generation.image, generation.diagrams) = image(ruleset, interfaces)?;
+        generation.image = image(ruleset, interfaces)?;
         generation.rules = ruleset.rules.iter().map(|rule| rule.name.clone()).collect();
         generation.rules.push(POLICY.to_owned());
     }
@@ -125,8 +124,7 @@ fn essentials(essentials: Essentials) -> u32 {
     .sum()
 }
 
-/// The image of a ruleset, and how many diagrams it has.
-fn image(ruleset: &Ruleset, interfaces: &InterfaceNumbers) -> Result<(Vec<Unit>, u32), CompileError> {
+fn image(ruleset: &Ruleset, interfaces: &InterfaceNumbers) -> Result<Vec<Unit>, CompileError> {
     let policy_slot = ruleset.rules.len();
     if policy_slot >= RULE_SLOTS_MAX {
         return Err(CompileError::TooManyRules(policy_slot));
@@ -149,17 +147,16 @@ fn image(ruleset: &Ruleset, interfaces: &InterfaceNumbers) -> Result<(Vec<Unit>,
         }
     }
     let mut units = layout.finish();
-    let diagrams = slot_number(forest.ipv4.len().max(forest.ipv6.len()));
     let header = Header {
         magic: MAGIC,
         version: DATAPATH_VERSION,
-        diagrams,
+        diagrams: slot_number(forest.ipv4.len().max(forest.ipv6.len())),
         rule_slots: slot_number(policy_slot + 1),
         roots,
         padding: [0; 4],
     };
     units[..HEADER_UNITS].copy_from_slice(&Unit::of_header(header));
-    Ok((units, diagrams))
+    Ok(units)
 }
 
 fn slot_number(slot: usize) -> u32 {

@@ -1,7 +1,7 @@
 //! What a ruleset is compiled to, and what the kernel judges by. Plain data.
 
 use foobar_ebpf::abi::ServicePort;
-use foobar_ebpf::abi::image::Unit;
+use foobar_ebpf::abi::image::{Header, Unit};
 
 /// A compiled ruleset, and the services beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +10,6 @@ pub struct Generation {
     pub flags: u32,
     /// The image, see `foobar_ebpf::abi::image`; empty where nothing is judged.
     pub image: Vec<Unit>,
-    /// Diagrams of the image.
-    pub diagrams: u32,
     /// Rule names by slot; the last one is the policy.
     pub rules: Vec<String>,
     /// Services by slot.
@@ -19,6 +17,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// What the image begins with; `None` where nothing is judged.
+    pub fn header(&self) -> Option<&Header> {
+        self.image.first_chunk().map(Unit::as_header)
+    }
+
     /// The image as it lies in the kernel.
     pub fn image_bytes(&self) -> &[u8] {
         Unit::bytes(&self.image)

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use aya::maps::{Array, MapData};
-use foobar_ebpf::abi::image::{Edge, MAGIC, UNIT_BYTES, Unit};
+use foobar_ebpf::abi::image::{Edge, Header, MAGIC, UNIT_BYTES, Unit};
 use foobar_ebpf::abi::{DATAPATH_VERSION, InterfaceSlot, map, report, setting};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
@@ -57,8 +57,7 @@ impl Explainer {
         rules: Vec<String>,
     ) -> Result<(Self, Generation), KernelError> {
         preflight::check()?;
-        let mut generation =
-            Generation { flags, image: Vec::new(), diagrams: 0, rules, services: Vec::new() };
+        let mut generation = Generation { flags, image: Vec::new(), rules, services: Vec::new() };
         if flags & setting::JUDGE == 0 {
             return Ok((Self::load(&generation, None)?, generation));
         }
@@ -69,10 +68,8 @@ impl Explainer {
             pinned.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size() as usize;
         generation.image = vec![Unit([Edge::NONE; 8]); bytes / UNIT_BYTES];
         sys::read_only_value(pinned.fd().as_fd(), &mut generation.image, bytes)?;
-        let header = generation.image.first_chunk().map(Unit::as_header);
-        let header = header.filter(|header| (header.magic, header.version) == (MAGIC, DATAPATH_VERSION));
-        generation.diagrams =
-            header.ok_or(KernelError::Missing("image that this version can read"))?.diagrams;
+        let ours = |header: &&Header| (header.magic, header.version) == (MAGIC, DATAPATH_VERSION);
+        generation.header().filter(ours).ok_or(KernelError::Missing("image that this version can read"))?;
         Ok((Self::load(&generation, Some(&pin))?, generation))
     }
 

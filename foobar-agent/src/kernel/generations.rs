@@ -10,17 +10,21 @@ use foobar_ebpf::abi::{GENERATION_ACTIVE, map};
 use super::counters;
 use super::error::KernelError;
 use super::ledger::{Ledger, Names};
-use super::loader::{CounterMap, Instance};
+use super::loader::{Constants, CounterMap, Instance};
 use super::message::Named;
 use super::pins::{self, Pins};
 use super::sys;
 use crate::firewall::generation::Generation;
+
+/// Largest image for which room is kept ahead; it is that much memory besides.
+const AHEAD_IMAGE_BYTES_MAX: u32 = 16 << 20;
 
 pub(super) struct Generations {
     slots: ProgramArray<MapData>,
     ledger: Ledger,
     /// The counters of the generation that judges, if one does.
     live: Option<Live>,
+    ahead: Option<Ahead>,
 }
 
 /// The counters of one generation.
@@ -28,6 +32,15 @@ struct Live {
     rules: CounterMap,
     services: CounterMap,
     image_bytes: u64,
+    /// Of its program; unknown where an earlier agent loaded it.
+    constants: Option<Constants>,
+}
+
+/// A generation without an image: maps and a program for one that differs from what judges in its
+/// rules alone, which is what most reloads bring.
+struct Ahead {
+    constants: Constants,
+    instance: Instance,
 }
 
 /// Hits by rule, the policy last, and messages by service.
@@ -51,6 +64,7 @@ impl Generations {
         let mut generations = Self {
             ledger: Ledger::open(ledger_path)?,
             live: None,
+            ahead: None,
             slots: slots.try_into().map_err(KernelError::bpf("unexpected map"))?,
         };
         if let Some(program) = judging {
@@ -82,8 +96,13 @@ impl Generations {
     /// Makes a generation the one that judges. Everything that can fail comes before the one
     /// write that switches; after it nothing does.
     pub(super) fn install(&mut self, generation: Generation, pins: &Pins) -> Result<(), KernelError> {
-        let mut instance = Instance::load(Some(&generation), Some(pins))?;
-        instance.judge()?;
+        let constants = Constants::of(&generation);
+        let ahead = self.ahead.take().filter(|ahead| ahead.constants == constants);
+        let mut instance = match ahead {
+            Some(ahead) => ahead.instance,
+            None => Instance::ahead(&constants, pins)?,
+        };
+        instance.write_image(&generation)?;
         let number = self.ledger.next_number();
         let folder = pins.generation(number);
         // An agent that died between making the folder and announcing it has left one.
@@ -96,6 +115,7 @@ impl Generations {
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
             image_bytes: generation.image_bytes().len() as u64,
+            constants: Some(constants),
         };
         let services = generation.service_names();
         self.ledger.announce(Names { number, rules: generation.rules, services })?;
@@ -110,6 +130,18 @@ impl Generations {
             tracing::warn!("{error}");
         }
         Ok(())
+    }
+
+    /// Loads, while nobody waits, what the next generation will be judged by if only its rules differ.
+    pub(super) fn look_ahead(&mut self, pins: &Pins) {
+        let constants = self.live.as_ref().and_then(|live| live.constants.clone());
+        let small = constants.filter(|constants| constants.image_bytes <= AHEAD_IMAGE_BYTES_MAX);
+        let Some(constants) = small else { return };
+        match Instance::ahead(&constants, pins) {
+            Ok(instance) => self.ahead = Some(Ahead { constants, instance }),
+            // The next reload does the same, and says what is wrong.
+            Err(error) => tracing::debug!("nothing was loaded ahead: {error}"),
+        }
     }
 
     /// Adds what the generation before counted. The switch has happened: what goes wrong here
@@ -141,7 +173,7 @@ impl Generations {
 
     /// Forgets every generation: their pins are gone.
     pub(super) fn remove(&mut self) -> Result<(), KernelError> {
-        self.live = None;
+        (self.live, self.ahead) = (None, None);
         self.ledger.remove()
     }
 }
@@ -162,7 +194,12 @@ impl Pinned {
         let rules_id = rules.info().ok()?.id();
         let image = data(map::IMAGE)?.info().ok()?;
         let image_bytes = u64::from(image.value_size());
-        let live = Live { rules: counters(rules)?, services: counters(data(map::SERVICES)?)?, image_bytes };
+        let live = Live {
+            rules: counters(rules)?,
+            services: counters(data(map::SERVICES)?)?,
+            image_bytes,
+            constants: None,
+        };
         Some(Self { live, rules_id })
     }
 }

@@ -44,29 +44,40 @@ struct Setup<'a> {
     report: bool,
 }
 
-/// What a generation's program is loaded with.
-struct Constants {
+/// What a generation's program is loaded with. Two generations that agree in this can be judged by
+/// the same program, each with its own image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Constants {
     flags: u32,
-    image_bytes: u32,
+    /// Of the map, which has room for a little more than the image.
+    pub(super) image_bytes: u32,
     diagrams: u32,
+    rule_slots: u32,
     service_count: u32,
     services: [u32; SERVICES_MAX],
 }
 
 impl Constants {
-    fn of(generation: &Generation) -> Self {
+    pub(super) fn of(generation: &Generation) -> Self {
         let mut services = [0; SERVICES_MAX];
         for (word, (_, service)) in services.iter_mut().zip(&generation.services) {
             *word = service.to_word();
         }
         Self {
             flags: generation.flags,
-            image_bytes: clamp_u32(generation.image_bytes().len()),
-            diagrams: generation.diagrams,
+            image_bytes: room_for(generation.image_bytes().len()),
+            diagrams: generation.header().map_or(0, |header| header.diagrams),
+            rule_slots: room_for(generation.rules.len()).max(1),
             service_count: clamp_u32(generation.services.len()),
             services,
         }
     }
+}
+
+/// Rounded up by an eighth at most, so that small changes of the rules keep the size.
+fn room_for(size: usize) -> u32 {
+    let step = 1 << size.checked_ilog2().map_or(0, |bits| bits.saturating_sub(3));
+    clamp_u32(size.next_multiple_of(step))
 }
 
 /// A map of counters.
@@ -75,16 +86,34 @@ pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 impl Instance {
     /// Creates the maps for a generation, and takes shared maps from their pins where there are any.
     pub(super) fn load(generation: Option<&Generation>, pins: Option<&Pins>) -> Result<Self, KernelError> {
-        Self::set_up(generation, &Setup { pins, ..Setup::default() })
+        let constants = generation.map(Constants::of);
+        let instance = Self::set_up(constants.as_ref(), &Setup { pins, ..Setup::default() })?;
+        if let Some(generation) = generation {
+            instance.write_image(generation)?;
+        }
+        Ok(instance)
+    }
+
+    /// Creates the maps for generations of these constants, and has the kernel take their program: all
+    /// that can be done before the image is known.
+    pub(super) fn ahead(constants: &Constants, pins: &Pins) -> Result<Self, KernelError> {
+        let mut instance = Self::set_up(Some(constants), &Setup { pins: Some(pins), ..Setup::default() })?;
+        instance.judge()?;
+        Ok(instance)
     }
 
     /// A generation for test runs that tell what each packet came to. Shares at most its image, which
     /// is then the pinned one.
     pub(super) fn load_reporting(generation: &Generation, image: Option<&Path>) -> Result<Self, KernelError> {
-        Self::set_up(Some(generation), &Setup { image, report: true, ..Setup::default() })
+        let setup = Setup { image, report: true, ..Setup::default() };
+        let instance = Self::set_up(Some(&Constants::of(generation)), &setup)?;
+        if image.is_none() {
+            instance.write_image(generation)?;
+        }
+        Ok(instance)
     }
 
-    fn set_up(generation: Option<&Generation>, setup: &Setup<'_>) -> Result<Self, KernelError> {
+    fn set_up(constants: Option<&Constants>, setup: &Setup<'_>) -> Result<Self, KernelError> {
         if OBJECT.is_empty() {
             return Err(KernelError::NoObject);
         }
@@ -98,31 +127,37 @@ impl Instance {
             loader.map_pin_path(map::IMAGE, pin);
         }
         let mut object = OBJECT.to_vec();
-        if generation.is_none_or(|generation| generation.flags & setting::JUDGE == 0) {
+        if constants.is_none_or(|constants| constants.flags & setting::JUDGE == 0) {
             loader.map_max_entries(map::FRAGMENTS, 1);
         }
-        let constants = generation.map(Constants::of);
         let report = if setup.report { setting::REPORT } else { 0 };
-        let flags = constants.as_ref().map_or(0, |constants| constants.flags) | report;
-        if let (Some(generation), Some(constants)) = (generation, &constants) {
-            let image_bytes = generation.image_bytes().len().max(size_of::<image::Header>());
+        let flags = constants.map_or(0, |constants| constants.flags) | report;
+        if let Some(constants) = constants {
+            let image_bytes = constants.image_bytes.max(clamp_u32(size_of::<image::Header>()));
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
             loader.override_global(constant::FLAGS, &flags, true);
             loader.override_global(constant::IMAGE_BYTES, &constants.image_bytes, true);
             loader.override_global(constant::DIAGRAMS, &constants.diagrams, true);
             loader.override_global(constant::SERVICE_COUNT, &constants.service_count, true);
             loader.override_global(constant::SERVICES, &constants.services, true);
-            loader.map_max_entries(map::RULES, clamp_u32(generation.rules.len()).max(1));
+            loader.map_max_entries(map::RULES, constants.rule_slots);
         }
         let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;
-        let written = generation.filter(|generation| !generation.image.is_empty() && setup.image.is_none());
-        if let Some(generation) = written {
-            let image = ebpf.map(map::IMAGE).ok_or(KernelError::Missing(map::IMAGE))?;
-            let Map::Array(image) = image else { return Err(KernelError::Missing(map::IMAGE)) };
-            let size = image.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size();
-            sys::write_only_value(image.fd().as_fd(), generation.image_bytes(), size as usize)?;
-        }
         Ok(Self { ebpf })
+    }
+
+    /// Writes a generation's image into its map, once, before anything judges by it.
+    pub(super) fn write_image(&self, generation: &Generation) -> Result<(), KernelError> {
+        if generation.image.is_empty() {
+            return Ok(());
+        }
+        let image = self.ebpf.map(map::IMAGE).ok_or(KernelError::Missing(map::IMAGE))?;
+        let Map::Array(image) = image else { return Err(KernelError::Missing(map::IMAGE)) };
+        let size = image.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size() as usize;
+        let mut value = Vec::with_capacity(size);
+        value.extend_from_slice(generation.image_bytes());
+        value.resize(size.max(value.len()), 0);
+        sys::write_only_value(image.fd().as_fd(), &value, size)
     }
 
     /// Has the kernel verify and take a program.
@@ -182,7 +217,7 @@ impl Instance {
 
 /// Gives a map of the object another value size. aya takes sizes from the object, and an
 /// image is as large as its rules; the definition lies in the object's `maps` section.
-fn set_value_size(object: &mut [u8], name: &'static str, bytes: usize) -> Result<(), KernelError> {
+fn set_value_size(object: &mut [u8], name: &'static str, bytes: u32) -> Result<(), KernelError> {
     let offset = {
         let file =
             object::File::parse(&*object).map_err(KernelError::bpf("cannot read the datapath's object"))?;
@@ -193,7 +228,7 @@ fn set_value_size(object: &mut [u8], name: &'static str, bytes: usize) -> Result
         section.0 + symbol.address() + VALUE_SIZE_OFFSET
     };
     let field = usize::try_from(offset).ok().and_then(|offset| object.get_mut(offset..offset + 4));
-    field.ok_or(KernelError::Missing(name))?.copy_from_slice(&clamp_u32(bytes).to_ne_bytes());
+    field.ok_or(KernelError::Missing(name))?.copy_from_slice(&bytes.to_ne_bytes());
     Ok(())
 }
 

@@ -84,6 +84,11 @@ impl Session {
         self.generations.install(generation, &self.pins)
     }
 
+    /// Does what the next installation can have done before.
+    pub(super) fn look_ahead(&mut self) {
+        self.generations.look_ahead(&self.pins);
+    }
+
     /// Attaches to an interface; what is attached there in a mode that fits goes on.
     pub(super) fn attach(
         &mut self,

@@ -122,10 +122,16 @@ impl Handle {
 }
 
 fn work(mut inbox: mpsc::Receiver<Envelope>) {
-    let mut session = None;
+    let mut session: Option<Session> = None;
     while let Some((request, answer)) = inbox.blocking_recv() {
+        let installs = matches!(request, Request::Install(_));
+        let reply = answer_to(&mut session, request);
+        let installed = installs && reply.is_ok();
         // The asker may have gone; the work is done all the same.
-        drop(answer.send(answer_to(&mut session, request)));
+        drop(answer.send(reply));
+        if let Some(session) = session.as_mut().filter(|_| installed) {
+            session.look_ahead();
+        }
     }
 }
 
