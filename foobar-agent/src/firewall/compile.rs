@@ -2,7 +2,7 @@
 //! become slots. Pure; knows no kernel. What is refused here is refused before anything changes.
 
 use foobar_ebpf::abi::image::{
-    DIAGRAMS_MAX, Edge, HEADER_UNITS, Header, MAGIC, RULE_SLOTS_MAX, Roots, UNIT_BYTES, Unit,
+    DIAGRAMS_MAX, Edge, HEADER_UNITS, Header, MAGIC, RULE_SLOTS_MAX, Roots, UNIT_BYTES, UNITS_MAX, Unit,
 };
 use foobar_ebpf::abi::{DATAPATH_VERSION, SERVICES_MAX, ServicePort, service_protocol, setting};
 use foobar_ebpf::verdict::Verdict;
@@ -26,9 +26,12 @@ pub enum CompileError {
     /// More rules than an image can number.
     #[error("{0} rules; at most {max} can be told apart", max = RULE_SLOTS_MAX - 1)]
     TooManyRules(usize),
-    /// The rules multiply each other.
-    #[error("the rules need more than {} MiB as an image for the kernel", .0 >> 20)]
-    TooLarge(usize),
+    /// The rules multiply each other on the way.
+    #[error("compiling the rules takes more than {0} nodes of decision diagrams")]
+    TooEntangled(usize),
+    /// The rules do not fit the kernel's memory for them.
+    #[error("the rules need more than {} MiB in the kernel", (UNITS_MAX * UNIT_BYTES) >> 20)]
+    TooLarge,
     /// More interfaces than a rule can tell apart.
     #[error(transparent)]
     TooManyInterfaces(#[from] TooManyInterfaces),
@@ -39,13 +42,16 @@ pub enum CompileError {
 
 impl From<TooManyNodes> for CompileError {
     fn from(TooManyNodes(limit): TooManyNodes) -> Self {
-        Self::TooLarge(limit * UNIT_BYTES)
+        Self::TooEntangled(limit)
     }
 }
 
 impl From<LayoutError> for CompileError {
-    fn from(_: LayoutError) -> Self {
-        Self::TooLarge(NODES_MAX * UNIT_BYTES)
+    fn from(error: LayoutError) -> Self {
+        match error {
+            LayoutError::TooManyUnits => Self::TooLarge,
+            LayoutError::TooManyNodes(error) => error.into(),
+        }
     }
 }
 
@@ -54,7 +60,7 @@ impl CompileError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::TooManyRules(_) => "merge rules: a rule takes lists and sets",
-            Self::TooLarge(_) => {
+            Self::TooEntangled(_) | Self::TooLarge => {
                 "rules that name both sources and destinations multiply where their prefixes overlap: \
                  name sets once, in few rules"
             }

@@ -31,8 +31,10 @@ pub struct Findings {
     pub shadowed: Vec<Shadowed>,
     /// Rules that decide packets, all of which later rules and the policy would decide alike.
     pub redundant: Vec<usize>,
-    /// Rules from this one on were not looked at: it would have taken too long.
+    /// Whether rules from this one on are shadowed was not worked out: it would have taken too long.
     pub unexamined_from: Option<usize>,
+    /// Whether rules up to this one are redundant was not worked out, for the same reason.
+    pub redundancy_unexamined_to: Option<usize>,
 }
 
 /// A rule that no packet reaches.
@@ -60,7 +62,7 @@ pub fn find(ruleset: &Ruleset) -> Findings {
     findings.unexamined_from = search.shadowed(&mut findings.shadowed).unwrap_or(Some(0));
     let unreached: BTreeSet<usize> = findings.shadowed.iter().map(|found| found.rule).collect();
     search.store = Store::new(REDUNDANCY_NODES_MAX);
-    let _ = search.redundant(&mut findings.redundant, &unreached);
+    findings.redundancy_unexamined_to = search.redundant(&mut findings.redundant, &unreached);
     findings.redundant.reverse();
     findings
 }
@@ -134,22 +136,24 @@ impl Search<'_> {
     }
 
     /// From the last rule to the first: a rule that, put before all that follow it, changes no verdict.
-    fn redundant(&mut self, found: &mut Vec<usize>, unreached: &BTreeSet<usize>) -> Result<(), TooManyNodes> {
+    /// Gives the last rule that it did not come to.
+    fn redundant(&mut self, found: &mut Vec<usize>, unreached: &BTreeSet<usize>) -> Option<usize> {
         let end = |verdict: Verdict| NodeId::end(verdict as u32);
         let mut below = [end(self.ruleset.default); 2];
         let mut merger = Merger::new(Which::First);
         for (index, rule) in self.ruleset.rules.iter().enumerate().rev() {
-            let packets = self.packets(rule, rule.action as u32)?;
+            let Ok(packets) = self.packets(rule, rule.action as u32) else { return Some(index) };
             let mut with = below;
             for (with, packets) in with.iter_mut().zip(packets) {
-                *with = merger.merge(&mut self.store, packets, *with)?;
+                let Ok(merged) = merger.merge(&mut self.store, packets, *with) else { return Some(index) };
+                *with = merged;
             }
             if with == below && packets != [NodeId::NOTHING; 2] && !unreached.contains(&index) {
                 found.push(index);
             }
             below = with;
         }
-        Ok(())
+        None
     }
 }
 

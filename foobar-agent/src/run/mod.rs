@@ -103,6 +103,7 @@ fn start_log() {
 }
 
 /// Where the configuration comes from, at the start and at each reload.
+#[derive(Clone)]
 struct ConfigFile(Option<PathBuf>);
 
 impl ConfigFile {

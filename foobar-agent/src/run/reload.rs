@@ -1,5 +1,6 @@
 //! A reload: prepares every part before it changes any, so that it happens whole or not at all.
 
+use std::mem;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
@@ -7,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use super::picture::unix_seconds;
 use super::running::Running;
 use crate::balancer::{Balancer, Prepared as PreparedBalancer};
-use crate::config::Loaded;
 use crate::config::model::Config;
+use crate::config::{Diagnostics, Loaded};
 use crate::control::{ReloadReport, describe};
 use crate::firewall::compile::compile;
 use crate::firewall::generation::Generation;
@@ -16,10 +17,17 @@ use crate::firewall::numbers::InterfaceNumbers;
 use crate::monitor::server::Prepared as PreparedMonitor;
 use crate::monitor::snapshot::ReloadSnapshot;
 
+/// A file that was read, and what its rules come to.
+struct Read {
+    config: Config,
+    warnings: Diagnostics,
+    generation: Generation,
+    numbers: InterfaceNumbers,
+}
+
 /// Every part of a reload that could have failed.
 struct Prepared {
     config: Config,
-    generation: Generation,
     balancer: BalancerChange,
     monitor: PreparedMonitor,
 }
@@ -43,15 +51,20 @@ impl Running {
     async fn try_reload(&self) -> Result<ReloadReport> {
         // Before the file is read: of two reloads the later one takes the later file.
         let mut interfaces = self.interfaces.lock().await;
-        let Loaded { config, warnings, .. } = self.file.load()?;
+        let Read { config, warnings, generation, numbers } = self.read(interfaces.numbers.clone()).await?;
         if config.host != self.config.borrow().host {
             bail!("[host] has changed: its folders are fixed at the start; restart the agent to move them");
         }
-        let Prepared { config, generation, balancer, monitor } =
-            self.prepare(config, &mut interfaces.numbers)?;
+        let Prepared { config, balancer, monitor } = self.prepare(config)?;
         if !self.detached.get() {
             let judged_first = interfaces.attached_names().is_empty();
-            self.switch(generation, &config.firewall, &mut interfaces, judged_first, false).await?;
+            let before = mem::replace(&mut interfaces.numbers, numbers);
+            let switched =
+                self.switch(generation, &config.firewall, &mut interfaces, judged_first, false).await;
+            if switched.is_err() {
+                interfaces.numbers = before;
+            }
+            switched?;
         }
         self.commit_balancer(balancer);
         if let Some(server) = self.monitor.get() {
@@ -62,10 +75,22 @@ impl Running {
         Ok(ReloadReport { generation: self.kernel.counters().await?.generation, warnings })
     }
 
+    /// Reads the file and compiles its rules, which for a large one takes seconds in which this thread
+    /// answers others.
+    async fn read(&self, mut numbers: InterfaceNumbers) -> Result<Read> {
+        let file = self.file.clone();
+        let read = move || {
+            let Loaded { config, warnings, .. } = file.load()?;
+            let ruleset = config.firewall.ruleset.as_ref();
+            let generation = compile(ruleset, &config.monitor.services, &mut numbers)
+                .map_err(|error| file.refused(&error))?;
+            Ok(Read { config, warnings, generation, numbers })
+        };
+        tokio::task::spawn_blocking(read).await?
+    }
+
     /// Everything that can fail and changes nothing.
-    fn prepare(&self, config: Config, numbers: &mut InterfaceNumbers) -> Result<Prepared> {
-        let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, numbers)
-            .map_err(|error| self.file.refused(&error))?;
+    fn prepare(&self, config: Config) -> Result<Prepared> {
         let server = self.monitor.get().context("the monitoring endpoint was never started")?;
         let monitor = server.prepare(&config.monitor.listen)?;
         let balancer = match (self.balancer.borrow().as_ref(), &config.balancer) {
@@ -74,7 +99,7 @@ impl Running {
             (Some(running), Some(wanted)) => BalancerChange::Change(running.prepare(wanted)?),
             (Some(_), None) => BalancerChange::Stop,
         };
-        Ok(Prepared { config, generation, balancer, monitor })
+        Ok(Prepared { config, balancer, monitor })
     }
 
     fn commit_balancer(&self, change: BalancerChange) {

@@ -15,8 +15,15 @@ pub(in crate::config) fn check(ruleset: &Ruleset, places: &Places, report: &Repo
         let message = format!("the rule `{}` is shadowed by {}", rule.name, names(ruleset, shadowed));
         report.warning(place, message, "no packet reaches it: move it up, or remove it");
     }
-    if let Some(index) = found.unexamined_from {
-        note_unexamined(index, ruleset, places, report);
+    let unexamined = [
+        (found.unexamined_from, "and the rules below it are shadowed"),
+        (found.redundancy_unexamined_to, "and the rules above it are redundant"),
+    ];
+    for (index, what) in unexamined {
+        if let Some((rule, place)) = index.and_then(rule) {
+            let message = format!("whether `{}` {what} was not worked out", rule.name);
+            report.warning(place, message, "there are too many rules, or they overlap in too many ways");
+        }
     }
     for (rule, place) in found.redundant.into_iter().filter_map(rule) {
         let message =
@@ -27,13 +34,6 @@ pub(in crate::config) fn check(ruleset: &Ruleset, places: &Places, report: &Repo
             "later rules or the default say the same: remove it, unless it is to count",
         );
     }
-}
-
-/// What was not looked at is said, once.
-fn note_unexamined(index: usize, ruleset: &Ruleset, places: &Places, report: &Report<'_>) {
-    let (Some(rule), Some(place)) = (ruleset.rules.get(index), places.rules.get(index)) else { return };
-    let message = format!("whether `{}` and the rules below it are shadowed was not worked out", rule.name);
-    report.warning(place, message, "there are too many rules, or they overlap in too many ways");
 }
 
 /// "`a` (line 3) and `b` (line 7)".
