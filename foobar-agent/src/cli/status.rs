@@ -23,6 +23,7 @@ pub(super) fn render(snapshot: &Snapshot, now_seconds: f64, style: Style) -> Str
     sections.extend(attention(snapshot, now_seconds));
     sections.extend(interfaces(&snapshot.interfaces, style));
     sections.extend(refused(snapshot, style));
+    sections.extend(answers(snapshot, style));
     sections.extend(rules(&snapshot.rules, style));
     sections.extend(services(snapshot, style));
     if let Some(balancer) = &snapshot.balancer {
@@ -102,6 +103,14 @@ fn refused(snapshot: &Snapshot, style: Style) -> Option<String> {
     let rows = reasons.iter().map(|(reason, packets)| vec![(*reason).to_owned(), style.count(*packets)]);
     let table = style.table(&["REASON", ">PACKETS"], rows);
     (!reasons.is_empty()).then(|| titled("Dropped and rejected, by reason", &table))
+}
+
+/// Rejected packets whose senders were told, and why others were not.
+fn answers(snapshot: &Snapshot, style: Style) -> Option<String> {
+    let told = snapshot.answers.iter().filter(|answer| answer.packets > 0);
+    let rows: Vec<_> = told.map(|answer| vec![answer.outcome.clone(), style.count(answer.packets)]).collect();
+    let table = style.table(&["ANSWER, OR WHY NONE", ">PACKETS"], rows.iter().cloned());
+    (!rows.is_empty()).then(|| titled("Answers to rejected packets", &table))
 }
 
 fn rules(rules: &[RuleSnapshot], style: Style) -> Option<String> {

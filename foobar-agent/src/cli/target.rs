@@ -34,6 +34,11 @@ impl Target {
         Self { config: None, run_dir }
     }
 
+    /// The agent of a folder, or else the one that runs with a configuration.
+    pub(super) fn of(config: PathBuf, run_dir: Option<PathBuf>) -> Self {
+        Self { config: Some(config), run_dir }
+    }
+
     /// Asks the agent one thing and waits for the answer.
     pub(super) fn ask<T>(
         &self,

@@ -108,7 +108,10 @@ pub fn embedded_default() -> Loaded {
 fn open(path: &Path) -> Result<Source, Diagnostics> {
     let unusable = |message, hint| Diagnostics::new(vec![whole(path, Severity::Error, message, hint)]);
     let bytes = read_file(path).map_err(|error| {
-        unusable(format!("cannot read the configuration: {error}"), "name a file with `--config`")
+        unusable(
+            format!("cannot read the configuration: {error}"),
+            "write the path of a configuration; without one it is /etc/foobar/foobar.toml",
+        )
     })?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         let message = format!("the configuration has more than {MAX_FILE_BYTES} bytes");

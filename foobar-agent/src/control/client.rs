@@ -29,7 +29,7 @@ pub enum ClientError {
     /// Nobody listens.
     #[error(
         "no agent runs here (looked at {})\n  hint: start it with `foobar-agent run`; where several run on \
-         one machine, name one with --config or --run-dir",
+         one machine, say which one: --run-dir is the folder of its control socket",
         path.display()
     )]
     NoAgent {

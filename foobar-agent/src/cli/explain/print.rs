@@ -141,9 +141,12 @@ impl<'a> Printer<'a> {
         if !asked_rules || answer.parsed.status != Status::Packet {
             return (Vec::new(), 0);
         }
-        let mut passed_by = self.rules.passed_by(answer.judged.slot, &answer.parsed.packet);
-        let shown = passed_by.by_ref().take(why.limit()).collect();
-        (shown, passed_by.count())
+        let passed_by = self.rules.passed_by(answer.judged.slot, &answer.parsed.packet);
+        let shown: Vec<_> = passed_by.take(why.limit()).collect();
+        // Each rule before the one that decided is one that did not match.
+        let before = answer.judged.slot.map_or(shown.len(), |slot| slot as usize);
+        let omitted = before.saturating_sub(shown.len());
+        (shown, omitted)
     }
 }
 

@@ -12,6 +12,7 @@ use clap::Args;
 use self::packets::Packets;
 use self::report::Report;
 use self::side::Side;
+use super::target::Target;
 use super::{Output, print as style};
 use crate::firewall::numbers::InterfaceNumbers;
 use crate::plan::Plan;
@@ -38,10 +39,10 @@ pub(super) struct PlanOptions {
     /// The configuration that would be taken
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Compare with this file [default: with what an agent runs]
+    /// Compare with this file [default: with what the agent runs that FILE is for]
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Compare with what the agent runs whose control socket is in this folder
+    /// Compare with what the agent runs whose control socket is in this folder [default: where FILE has it]
     #[arg(long, value_name = "DIR", conflicts_with = "against")]
     run_dir: Option<PathBuf>,
     /// Also judge the packets of this capture by both; `-` is standard input
@@ -62,7 +63,10 @@ pub(super) fn plan(options: &PlanOptions, emit: impl FnOnce(&str) -> anyhow::Res
     let mut numbers = InterfaceNumbers::default();
     let old = match &options.against {
         Some(file) => Side::of_file(file, &mut numbers)?,
-        None => Side::of_agent(options.run_dir.clone(), &mut numbers)?,
+        None => {
+            let target = Target::of(options.file.clone(), options.run_dir.clone());
+            Side::of_agent(&target, &mut numbers)?
+        }
     };
     let new = Side::of_file(&options.file, &mut numbers)?;
     let plan = Plan::of(old.ruleset.as_ref(), new.ruleset.as_ref());

@@ -35,8 +35,7 @@ impl Side {
     }
 
     /// What an agent runs.
-    pub(super) fn of_agent(run_dir: Option<PathBuf>, numbers: &mut InterfaceNumbers) -> anyhow::Result<Self> {
-        let target = Target::of_run_dir(run_dir);
+    pub(super) fn of_agent(target: &Target, numbers: &mut InterfaceNumbers) -> anyhow::Result<Self> {
         let RulesetInForce { file, interfaces, ruleset, .. } =
             target.ask(async |client| client.ruleset().await)?;
         let ruleset = ruleset.map(Ruleset::try_from).transpose()?;
