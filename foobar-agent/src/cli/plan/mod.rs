@@ -61,12 +61,10 @@ pub(super) struct PlanOptions {
 pub(super) fn plan(options: &PlanOptions, emit: impl FnOnce(&str) -> anyhow::Result<()>) -> Output {
     // One set of numbers, so that an interface is the same on both sides.
     let mut numbers = InterfaceNumbers::default();
-    let old = match &options.against {
-        Some(file) => Side::of_file(file, &mut numbers)?,
-        None => {
-            let target = Target::of(options.file.clone(), options.run_dir.clone());
-            Side::of_agent(&target, &mut numbers)?
-        }
+    let old = if let Some(file) = &options.against {
+        Side::of_file(file, &mut numbers)?
+    } else {
+        Side::of_agent(&Target::of(options.file.clone(), options.run_dir.clone()), &mut numbers)?
     };
     let new = Side::of_file(&options.file, &mut numbers)?;
     let plan = Plan::of(old.ruleset.as_ref(), new.ruleset.as_ref());
