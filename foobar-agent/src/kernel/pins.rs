@@ -65,6 +65,12 @@ impl Pins {
         of_every_version(self.folder.parent().unwrap_or(&self.folder), &self.lock)
     }
 
+    /// Where a version that is not ours has pinned its link of an interface.
+    pub(super) fn of_other_version(&self, ifindex: u32) -> Option<PathBuf> {
+        let others = self.of_every_version().ok()?.into_iter().filter(|pins| pins.folder != self.folder);
+        others.map(|pins| pins.link(ifindex)).find(|link| link.exists())
+    }
+
     /// Interfaces with a pinned link, by ifindex.
     pub(super) fn linked(&self) -> Result<Vec<u32>, KernelError> {
         let links = self.links();

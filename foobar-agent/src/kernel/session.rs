@@ -102,7 +102,7 @@ impl Session {
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
             Some(present) if present.program != self.root_id || !pin.exists() => {
-                Err(foreign::refuse(interface, present))
+                Err(foreign::refuse(&self.pins, interface, present))
             }
             Some(XdpPresent { program, mode: before }) if before.satisfies(mode) => {
                 Ok(Attached { program, mode: before, native_refused: None, before: Some(before) })
