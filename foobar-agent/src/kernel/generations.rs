@@ -218,11 +218,16 @@ impl Live {
 /// Numbers of the maps that a program uses.
 fn maps_of(program: u32) -> Result<Vec<u32>, KernelError> {
     const WHAT: &str = "cannot examine the generation that judges";
+    let mut unseen = None;
     for loaded in aya::programs::loaded_programs() {
-        let loaded = loaded.map_err(KernelError::bpf(WHAT))?;
-        if loaded.id() == program {
-            return Ok(loaded.map_ids().map_err(KernelError::bpf(WHAT))?.unwrap_or_default());
+        match loaded {
+            Ok(loaded) if loaded.id() == program => {
+                return Ok(loaded.map_ids().map_err(KernelError::bpf(WHAT))?.unwrap_or_default());
+            }
+            Ok(_) => {}
+            // Somebody's program may end between being named and being opened; the one that judges cannot.
+            Err(error) => unseen = Some(error),
         }
     }
-    Ok(Vec::new())
+    unseen.map_or_else(|| Ok(Vec::new()), |error| Err(KernelError::bpf(WHAT)(error)))
 }
