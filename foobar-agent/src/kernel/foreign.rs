@@ -4,17 +4,21 @@ use aya::programs::{loaded_links, loaded_programs};
 use foobar_ebpf::abi::program;
 
 use super::error::KernelError;
+use super::pins::Pins;
 use crate::net::{Interface, XdpPresent};
 
 /// The error for a program that is not ours.
-pub(super) fn refuse(interface: &Interface, present: XdpPresent) -> KernelError {
+pub(super) fn refuse(pins: &Pins, interface: &Interface, present: XdpPresent) -> KernelError {
     let name = loaded_programs()
         .filter_map(Result::ok)
         .find(|program| program.id() == present.program)
         .and_then(|program| program.name_as_str().map(str::to_owned));
-    let interface = interface.name.clone();
+    let (ifindex, interface) = (interface.ifindex, interface.name.clone());
     if name.as_deref() == Some(program::ROOT) {
-        return KernelError::OtherAgent { interface, program: present.program };
+        return match pins.of_other_version(ifindex) {
+            Some(path) => KernelError::OtherVersion { interface, program: present.program, path },
+            None => KernelError::OtherAgent { interface, program: present.program },
+        };
     }
     let name = match name {
         Some(name) if !name.is_empty() => format!("{name:?} (id {})", present.program),

@@ -2,7 +2,7 @@
 //! follow names from one generation to the next. Knows no interface.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
 use foobar_ebpf::abi::{GENERATION_ACTIVE, map};
@@ -53,16 +53,12 @@ pub(super) struct Hits {
 
 impl Generations {
     /// Takes up what an earlier agent left.
-    pub(super) fn open(
-        instance: &mut Instance,
-        pins: &Pins,
-        ledger_path: PathBuf,
-    ) -> Result<Self, KernelError> {
+    pub(super) fn open(instance: &mut Instance, pins: &Pins, state_dir: &Path) -> Result<Self, KernelError> {
         let slots = instance.ebpf.take_map(map::GENERATIONS).ok_or(KernelError::Missing(map::GENERATIONS))?;
         let Map::ProgramArray(data) = &slots else { return Err(KernelError::Missing(map::GENERATIONS)) };
         let judging = sys::lookup_u32(data.fd(), GENERATION_ACTIVE)?;
         let mut generations = Self {
-            ledger: Ledger::open(ledger_path)?,
+            ledger: Ledger::open(state_dir)?,
             live: None,
             ahead: None,
             slots: slots.try_into().map_err(KernelError::bpf("unexpected map"))?,
@@ -172,9 +168,15 @@ impl Generations {
     }
 
     /// Forgets every generation: their pins are gone.
-    pub(super) fn remove(&mut self) -> Result<(), KernelError> {
+    pub(super) fn forget(&mut self) {
         (self.live, self.ahead) = (None, None);
-        self.ledger.remove()
+        self.ledger.clear();
+    }
+
+    /// Forgets every generation, and removes what was written down since the opening made it.
+    pub(super) fn undo(&mut self) -> Result<(), KernelError> {
+        self.forget();
+        self.ledger.remove_new()
     }
 }
 
@@ -216,11 +218,16 @@ impl Live {
 /// Numbers of the maps that a program uses.
 fn maps_of(program: u32) -> Result<Vec<u32>, KernelError> {
     const WHAT: &str = "cannot examine the generation that judges";
+    let mut unseen = None;
     for loaded in aya::programs::loaded_programs() {
-        let loaded = loaded.map_err(KernelError::bpf(WHAT))?;
-        if loaded.id() == program {
-            return Ok(loaded.map_ids().map_err(KernelError::bpf(WHAT))?.unwrap_or_default());
+        match loaded {
+            Ok(loaded) if loaded.id() == program => {
+                return Ok(loaded.map_ids().map_err(KernelError::bpf(WHAT))?.unwrap_or_default());
+            }
+            Ok(_) => {}
+            // Somebody's program may end between being named and being opened; the one that judges cannot.
+            Err(error) => unseen = Some(error),
         }
     }
-    Ok(Vec::new())
+    unseen.map_or_else(|| Ok(Vec::new()), |error| Err(KernelError::bpf(WHAT)(error)))
 }

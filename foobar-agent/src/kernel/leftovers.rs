@@ -2,12 +2,12 @@
 //! programs nor maps are loaded for it.
 
 use super::error::KernelError;
+use super::ledger;
 use super::message::Places;
-use super::pins::{self, Pins};
-use super::session::LEDGER_NAME;
+use super::pins::Pins;
 
 /// Takes the datapath of an agent that no longer runs off every interface, and removes all that it
-/// left. Returns the interfaces by ifindex, or nothing where nothing was there.
+/// left, of every version. Returns the interfaces by ifindex, or nothing where nothing was there.
 ///
 /// # Errors
 /// Where an agent holds the pins after all, or one cannot be removed.
@@ -17,6 +17,6 @@ pub fn remove_left(places: &Places) -> Result<Option<Vec<u32>>, KernelError> {
     for pins in &left {
         freed.append(&mut pins.remove_all()?);
     }
-    pins::remove_file(&places.state_dir.join(LEDGER_NAME))?;
+    ledger::remove_all(&places.state_dir)?;
     Ok((!left.is_empty()).then_some(freed))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use foobar_ebpf::abi::answer::Allowance;
 use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, setting};
 use object::{Object, ObjectSection, ObjectSymbol};
 
@@ -80,6 +81,14 @@ fn room_for(size: usize) -> u32 {
     clamp_u32(size.next_multiple_of(step))
 }
 
+/// How many answers each CPU may send: of all that the kernel has made room for, also those that are
+/// not running yet.
+pub(super) fn allowance() -> Result<Allowance, KernelError> {
+    let cpus = aya::util::nr_cpus()
+        .map_err(|(what, source)| KernelError::io("cannot count the CPUs by", what)(source))?;
+    Ok(Allowance::of_each(clamp_u32(cpus)))
+}
+
 /// A map of counters.
 pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 
@@ -132,6 +141,8 @@ impl Instance {
         }
         let report = if setup.report { setting::REPORT } else { 0 };
         let flags = constants.map_or(0, |constants| constants.flags) | report;
+        // The loader keeps a reference until it loads.
+        let allowance = allowance()?;
         if let Some(constants) = constants {
             let image_bytes = constants.image_bytes.max(clamp_u32(size_of::<image::Header>()));
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
@@ -140,6 +151,8 @@ impl Instance {
             loader.override_global(constant::DIAGRAMS, &constants.diagrams, true);
             loader.override_global(constant::SERVICE_COUNT, &constants.service_count, true);
             loader.override_global(constant::SERVICES, &constants.services, true);
+            loader.override_global(constant::ANSWER_INTERVAL_NS, &allowance.interval_ns, true);
+            loader.override_global(constant::ANSWER_BURST_NS, &allowance.burst_ns, true);
             loader.map_max_entries(map::RULES, constants.rule_slots);
         }
         let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;

@@ -30,6 +30,8 @@ pub(super) enum Request {
     SetLogLevel(LogLevel),
     /// Remove the datapath from the host.
     Detach,
+    /// Remove what [`Request::Open`] made where it found nothing: the start failed.
+    Undo,
 }
 
 /// What the worker answers.

@@ -9,7 +9,7 @@ use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map, program};
 
 use super::counters;
 use super::error::KernelError;
-use super::loader::{CounterMap, Instance};
+use super::loader::{self, CounterMap, Instance};
 use super::message::{AnswerOutcome, InterfaceOutcome, Named};
 use super::value::Plain;
 use crate::firewall::generation::Generation;
@@ -100,6 +100,14 @@ impl Bed {
         let result = self.instance.judge()?.test_run(options).map_err(KernelError::bpf(NOT_RUN))?;
         out.truncate(result.data_size_out as usize);
         Ok((Ran { action: result.return_value, duration: result.duration }, out))
+    }
+
+    /// Answers that a CPU may send at once.
+    ///
+    /// # Errors
+    /// When the kernel does not say how many CPUs there are.
+    pub fn burst(&self) -> Result<u64, KernelError> {
+        Ok(loader::allowance()?.burst())
     }
 
     /// Lets every CPU send as many answers at once as after a rest.

@@ -31,7 +31,7 @@ const FOLDER: &str = "datapath-v";
 pub(super) struct Pins {
     folder: PathBuf,
     /// `pin_dir` itself, locked.
-    _lock: File,
+    lock: File,
 }
 
 impl Pins {
@@ -49,26 +49,26 @@ impl Pins {
         let folder = pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}"));
         let links = folder.join(LINKS);
         fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;
-        Ok(Self { folder, _lock: lock(pin_dir)? })
+        Ok(Self { folder, lock: lock(pin_dir)? })
     }
 
     /// The pins of every version that an agent left, or nothing.
     pub(super) fn left(pin_dir: &Path) -> Result<Vec<Self>, KernelError> {
-        let entries = match fs::read_dir(pin_dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(KernelError::io("cannot read", pin_dir))?,
-        };
-        let held = lock(pin_dir)?;
-        let mut left = Vec::new();
-        for entry in entries {
-            let folder = entry.map_err(KernelError::io("cannot read", pin_dir))?.path();
-            let name = folder.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|name| name.starts_with(FOLDER)) {
-                let lock = held.try_clone().map_err(KernelError::io("cannot lock", pin_dir))?;
-                left.push(Self { folder, _lock: lock });
-            }
+        if !pin_dir.exists() {
+            return Ok(Vec::new());
         }
-        Ok(left)
+        of_every_version(pin_dir, &lock(pin_dir)?)
+    }
+
+    /// These, and those that agents of other versions left beside them.
+    pub(super) fn of_every_version(&self) -> Result<Vec<Self>, KernelError> {
+        of_every_version(self.folder.parent().unwrap_or(&self.folder), &self.lock)
+    }
+
+    /// Where a version that is not ours has pinned its link of an interface.
+    pub(super) fn of_other_version(&self, ifindex: u32) -> Option<PathBuf> {
+        let others = self.of_every_version().ok()?.into_iter().filter(|pins| pins.folder != self.folder);
+        others.map(|pins| pins.link(ifindex)).find(|link| link.exists())
     }
 
     /// Interfaces with a pinned link, by ifindex.
@@ -128,6 +128,19 @@ impl Pins {
         remove(&self.folder)?;
         Ok(linked)
     }
+}
+
+fn of_every_version(pin_dir: &Path, lock: &File) -> Result<Vec<Pins>, KernelError> {
+    let mut every = Vec::new();
+    for entry in fs::read_dir(pin_dir).map_err(KernelError::io("cannot read", pin_dir))? {
+        let folder = entry.map_err(KernelError::io("cannot read", pin_dir))?.path();
+        let name = folder.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with(FOLDER)) {
+            let lock = lock.try_clone().map_err(KernelError::io("cannot lock", pin_dir))?;
+            every.push(Pins { folder, lock });
+        }
+    }
+    Ok(every)
 }
 
 /// A pinned map of a generation, for whoever only looks: holds no lock.

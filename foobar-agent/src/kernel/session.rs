@@ -1,6 +1,7 @@
 //! The datapath as one agent holds it: shared maps, the program that is attached, the
 //! generation that judges, and the counters that follow names from one generation to the next.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::{fs, io};
 
@@ -18,16 +19,14 @@ use super::log::Diagnostics;
 use super::message::{Attached, Counters, Found, LogLevel, Places};
 use super::pins::{self, Pins};
 use super::value::Plain;
-use super::{attach, counters, foreign, link, preflight};
+use super::{attach, counters, foreign, ledger, link, preflight};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
 
-/// The file of the [`Ledger`] in `state_dir`.
-pub(super) const LEDGER_NAME: &str = "datapath.json";
-
 pub(super) struct Session {
     pins: Rc<Pins>,
+    state_dir: PathBuf,
     root: Xdp,
     /// The kernel's number of `root`.
     root_id: u32,
@@ -66,13 +65,14 @@ impl Session {
         let root = open_root(&mut instance, pins)?;
         let root_id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
         Ok(Self {
-            generations: Generations::open(&mut instance, pins, places.state_dir.join(LEDGER_NAME))?,
+            generations: Generations::open(&mut instance, pins, &places.state_dir)?,
             control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
             answers: instance.take_counters(map::ANSWERS)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
+            state_dir: places.state_dir.clone(),
             root,
             root_id,
             logical: vec![0],
@@ -102,7 +102,7 @@ impl Session {
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
             Some(present) if present.program != self.root_id || !pin.exists() => {
-                Err(foreign::refuse(interface, present))
+                Err(foreign::refuse(&self.pins, interface, present))
             }
             Some(XdpPresent { program, mode: before }) if before.satisfies(mode) => {
                 Ok(Attached { program, mode: before, native_refused: None, before: Some(before) })
@@ -165,10 +165,19 @@ impl Session {
             .map_err(KernelError::bpf("cannot set the level of diagnostics"))
     }
 
-    /// Takes the datapath off every interface and removes all that it left.
+    /// Takes the datapath off every interface and removes all that it left, of every version.
     pub(super) fn detach(&mut self) -> Result<(), KernelError> {
+        for pins in self.pins.of_every_version()? {
+            pins.remove_all()?;
+        }
+        self.generations.forget();
+        ledger::remove_all(&self.state_dir)
+    }
+
+    /// Removes what this opening made, where it found nothing. What other versions left stays.
+    pub(super) fn undo(&mut self) -> Result<(), KernelError> {
         self.pins.remove_all()?;
-        self.generations.remove()
+        self.generations.undo()
     }
 }
 

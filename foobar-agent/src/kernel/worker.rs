@@ -106,12 +106,21 @@ impl Handle {
         self.ask(Request::SetLogLevel(level)).await.map(|_| ())
     }
 
-    /// Removes the datapath from the host: links, pins, counters.
+    /// Removes the datapath of every version from the host: links, pins, counters.
     ///
     /// # Errors
     /// When a pin cannot be removed.
     pub async fn detach(&self) -> Result<(), KernelError> {
         self.ask(Request::Detach).await.map(|_| ())
+    }
+
+    /// Removes what [`Handle::open`] and what came after it made, where that one found nothing.
+    /// What another version of the agent left stays.
+    ///
+    /// # Errors
+    /// When a pin cannot be removed.
+    pub async fn undo(&self) -> Result<(), KernelError> {
+        self.ask(Request::Undo).await.map(|_| ())
     }
 
     async fn ask(&self, request: Request) -> Result<Reply, KernelError> {
@@ -154,5 +163,6 @@ fn answer_to(opened: &mut Option<Session>, request: Request) -> Result<Reply, Ke
         (Request::Forget { ifindex }, Some(session)) => session.forget(ifindex).map(|()| Reply::Done),
         (Request::SetLogLevel(level), Some(session)) => session.set_log_level(level).map(|()| Reply::Done),
         (Request::Detach, Some(session)) => session.detach().map(|()| Reply::Done),
+        (Request::Undo, Some(session)) => session.undo().map(|()| Reply::Done),
     }
 }

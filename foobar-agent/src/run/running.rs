@@ -93,7 +93,7 @@ impl Running {
         let judged_first = links.is_empty();
         interfaces.left_by_an_earlier_agent(links);
         if let Err(error) = self.switch(generation, &firewall, &mut interfaces, judged_first, strict).await {
-            if fresh && let Err(left) = self.kernel.detach().await {
+            if fresh && let Err(left) = self.kernel.undo().await {
                 tracing::error!("what this start made could not be removed: {left}");
             }
             return Err(error);

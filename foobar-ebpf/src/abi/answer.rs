@@ -2,13 +2,39 @@
 
 use crate::verdict::abi_enum;
 
-/// Answers that one CPU sends in a second at most, in the long run. Enough for the mistakes of
+/// Answers that a host sends in a second at most, in the long run. Enough for the mistakes of
 /// people and programs; little for whoever makes this host answer to a forged source: with
-/// [`QUOTE_BYTES_MAX`], less than 1.6 Mbit/s a CPU.
+/// [`QUOTE_BYTES_MAX`], less than 1.6 Mbit/s.
 pub const PER_SECOND: u64 = 1000;
 
-/// Answers that one CPU may send at once after a time without any.
+/// Answers that a host may send at once after a time without any; more only where there are more
+/// CPUs, each of which may send one.
 pub const BURST: u64 = 100;
+
+/// One CPU's part of what the host may send. Parts are equal and fixed: a count that all CPUs
+/// share would cost every one of them more than the answer does, just when there are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// From one answer to the next in the long run, in nanoseconds.
+    pub interval_ns: u64,
+    /// The time whose answers may be sent at once, in nanoseconds: a multiple of `interval_ns`.
+    pub burst_ns: u64,
+}
+
+impl Allowance {
+    /// The part of each of `cpus`, all that the host can ever have; none is taken for one.
+    pub const fn of_each(cpus: u32) -> Self {
+        let cpus = if cpus == 0 { 1 } else { cpus as u64 };
+        let interval_ns = cpus * (1_000_000_000 / PER_SECOND);
+        let burst = if BURST > cpus { BURST / cpus } else { 1 };
+        Self { interval_ns, burst_ns: burst * interval_ns }
+    }
+
+    /// Answers that may be sent at once.
+    pub const fn burst(self) -> u64 {
+        self.burst_ns / self.interval_ns
+    }
+}
 
 /// Bytes of the rejected datagram in an ICMP or ICMPv6 error at most, its IP header included.
 ///
@@ -37,9 +63,9 @@ abi_enum! {
         /// Withheld: an IP address that is not one host's.
         Address = 6 => "address",
         /// Withheld: an Ethernet address that is not one station's, or a destination that is not the
-    /// interface's own.
+        /// interface's own.
         Station = 7 => "station",
-        /// Withheld: more than [`PER_SECOND`].
+        /// Withheld: more than the [`Allowance`].
         Limit = 8 => "limit",
         /// Withheld: the frame cannot become the answer, for want of room or of bytes at hand.
         Frame = 9 => "frame",

@@ -70,6 +70,10 @@ pub mod constant {
     pub const SERVICE_COUNT: &str = "SERVICE_COUNT";
     /// `[u32; SERVICES_MAX]`: [`super::ServicePort::to_word`] by service slot.
     pub const SERVICES: &str = "SERVICE_PORTS";
+    /// `u64`: `interval_ns` of [`super::answer::Allowance`].
+    pub const ANSWER_INTERVAL_NS: &str = "ANSWER_INTERVAL_NS";
+    /// `u64`: `burst_ns` of [`super::answer::Allowance`].
+    pub const ANSWER_BURST_NS: &str = "ANSWER_BURST_NS";
 }
 
 /// Slot of [`map::GENERATIONS`] that packets are judged by. Writing it is the one write that

@@ -4,7 +4,7 @@ use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
-use foobar_ebpf::abi::answer::Outcome;
+use foobar_ebpf::abi::answer::{Allowance, Outcome};
 use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::{
@@ -29,7 +29,7 @@ pub(super) static OUTCOMES: PerCpuArray<Counter> = PerCpuArray::with_max_entries
 
 /// The loader gives this map the size of the image before it creates it; what is declared
 /// here is the least that every image has. A value that can be mapped begins on a page, so that
-/// nodes lie on cache lines, and the agent writes it without a copy.
+/// nodes lie on cache lines.
 #[map]
 static IMAGE: Array<Header> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -83,6 +83,15 @@ pub(super) static SERVICE_COUNT: Global<u32> = Global::new(0);
 /// One constant each, so that a packet reads only those that it needs.
 #[unsafe(no_mangle)]
 static SERVICE_PORTS: [Global<u32>; SERVICES_MAX] = [const { Global::new(0) }; SERVICES_MAX];
+
+/// Before the loader knows how many CPUs there are.
+const ALONE: Allowance = Allowance::of_each(1);
+
+#[unsafe(no_mangle)]
+static ANSWER_INTERVAL_NS: Global<u64> = Global::new(ALONE.interval_ns);
+
+#[unsafe(no_mangle)]
+static ANSWER_BURST_NS: Global<u64> = Global::new(ALONE.burst_ns);
 
 /// A word of the control map.
 #[inline(always)]
@@ -142,6 +151,12 @@ pub(super) fn answering() -> Option<(&'static mut reject::Memory, &'static mut L
     let (memory, limit) = (ANSWER.get_ptr_mut(0)?, ANSWER_LIMIT.get_ptr_mut(0)?);
     // SAFETY: as for `memory`; the two lie in different maps.
     Some(unsafe { (&mut *memory, &mut *limit) })
+}
+
+/// How many answers this CPU may send.
+#[inline(always)]
+pub(super) fn allowance() -> Allowance {
+    Allowance { interval_ns: ANSWER_INTERVAL_NS.load(), burst_ns: ANSWER_BURST_NS.load() }
 }
 
 /// Whether this CPU may write one more line in this second.

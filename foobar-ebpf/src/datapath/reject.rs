@@ -26,8 +26,8 @@ pub(super) fn answer(ctx: *mut xdp_md, scratch: &Scratch, ifindex: u32) -> u32 {
     let length_bytes = unsafe { bpf_xdp_get_buff_len(ctx) } as u32;
     let mut frame = XdpFrame { ctx, length_bytes };
     // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let outcome = reject::answer(&mut frame, scratch, maps::station(ifindex), limit, now_ns, memory);
+    let may_answer = || limit.take(maps::allowance(), unsafe { bpf_ktime_get_boot_ns() });
+    let outcome = reject::answer(&mut frame, scratch, maps::station(ifindex), may_answer, memory);
     if outcome.is_sent() {
         maps::add(&maps::ANSWERS, outcome as u32, u64::from(frame.length_bytes));
         return xdp_action::XDP_TX;

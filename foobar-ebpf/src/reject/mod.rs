@@ -58,14 +58,14 @@ impl Memory {
 /// Turns the frame of a rejected packet into its answer, if there may be one.
 ///
 /// `scratch` is what the packet was parsed in, `station` the interface's, as in
-/// [`crate::abi::InterfaceSlot`]. Where there is no answer, the frame may be half changed.
+/// [`crate::abi::InterfaceSlot`]. `may_answer` asks the [`Limit`], of which it takes one answer,
+/// where nothing else is against it. Where there is no answer, the frame may be half changed.
 #[inline(always)]
-pub fn answer<F: Frame>(
-    frame: &mut F,
+pub fn answer(
+    frame: &mut impl Frame,
     scratch: &Scratch,
     station: u64,
-    limit: &mut Limit,
-    now_ns: u64,
+    may_answer: impl FnOnce() -> bool,
     memory: &mut Memory,
 ) -> Outcome {
     let packet = &scratch.parsed().packet;
@@ -80,7 +80,7 @@ pub fn answer<F: Frame>(
     if link.has_group_address() || !link.is_for(station) {
         return Outcome::Station;
     }
-    if !limit.take(now_ns) {
+    if !may_answer() {
         return Outcome::Limit;
     }
     link.swapped().write(&mut memory.link);

@@ -3,6 +3,7 @@
 //! diagram for each source. The kernel walks all and takes the first rule.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use foobar_ebpf::abi::image::DIAGRAMS_MAX;
@@ -82,6 +83,28 @@ impl Place {
     }
 }
 
+/// What belongs to equal keys, in the order in which the keys first came: the same rules make the same
+/// nodes in the same order, however a hash map orders its keys in this run.
+struct Groups<K, V> {
+    places: HashMap<K, usize>,
+    groups: Vec<V>,
+}
+
+impl<K: Eq + Hash, V> Groups<K, V> {
+    fn new() -> Self {
+        Self { places: HashMap::new(), groups: Vec::new() }
+    }
+
+    fn of(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        let groups = &mut self.groups;
+        let place = *self.places.entry(key).or_insert_with(|| {
+            groups.push(make());
+            groups.len() - 1
+        });
+        &mut groups[place]
+    }
+}
+
 /// Diagrams by whether their rules name sources, and whether they name destinations.
 #[derive(Default)]
 struct Parts([[Vec<NodeId>; 2]; 2]);
@@ -95,30 +118,30 @@ impl Parts {
         numbers: &InterfaceNumbers,
     ) -> Result<Self, TooManyNodes> {
         // Rules of the same addresses first: a set of a million prefixes becomes nodes once.
-        let mut by_places: HashMap<(Place, Place), (&Rule, Vec<NodeId>)> = HashMap::new();
+        let mut by_places: Groups<(Place, Place), (Place, &Rule, Vec<NodeId>)> = Groups::new();
         for (end, rule) in rules {
             let places = (Place::of(rule.from.as_ref()), Place::of(rule.to.as_ref()));
             let conditions = space::conditions(store, family, rule, numbers, end)?;
-            by_places.entry(places).or_insert_with(|| (rule, Vec::new())).1.push(conditions);
+            by_places.of(places, || (places.0, rule, Vec::new())).2.push(conditions);
         }
-        let mut by_source: HashMap<Place, (&Rule, [Vec<NodeId>; 2])> = HashMap::new();
-        for ((from, _), (rule, conditions)) in by_places {
+        let mut by_source: Groups<Place, (&Rule, [Vec<NodeId>; 2])> = Groups::new();
+        for (from, rule, conditions) in by_places.groups {
             let met = merger.all(store, conditions)?;
             let (to, names_destination) = match &rule.to {
                 None => (met, 0),
                 Some(set) => (space::destination(store, family, &family.part(set), met)?, 1),
             };
-            by_source.entry(from).or_insert_with(|| (rule, Default::default())).1[names_destination].push(to);
+            by_source.of(from, || (rule, Default::default())).1[names_destination].push(to);
         }
         let mut parts = Self::default();
         let mut placed = Vec::new();
-        for (_, (rule, by_destination)) in by_source {
+        for (rule, by_destination) in by_source.groups {
             let ranges = rule.from.as_ref().map(|set| family.part(set));
             let first = ranges.as_ref().and_then(|ranges| ranges.first()).copied();
             placed.push((first, ranges, by_destination));
         }
-        // Neighbours in the order of addresses have least in common.
-        placed.sort_unstable_by_key(|&(first, ..)| first);
+        // Neighbours in the order of addresses have least in common. Stable: the same order in every run.
+        placed.sort_by_key(|&(first, ..)| first);
         for (_, ranges, by_destination) in placed {
             for (names_destination, ids) in by_destination.into_iter().enumerate() {
                 let met = merger.all(store, ids)?;
@@ -185,4 +208,54 @@ pub(super) fn size(store: &Store, root: NodeId) -> usize {
         }
     }
     size
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::address::Prefix;
+    use foobar_ebpf::verdict::Verdict;
+
+    fn rule(from: Option<&Arc<AddressSet>>, to: Option<&Arc<AddressSet>>, port: u16) -> Rule {
+        Rule {
+            name: String::new(),
+            line: 1,
+            action: Verdict::Allow,
+            from: from.cloned(),
+            to: to.cloned(),
+            protocols: Some(vec![6]),
+            ports: Some(vec![port..=port]),
+            from_ports: None,
+            icmp_types: None,
+            tcp_flags: None,
+            interfaces: None,
+        }
+    }
+
+    #[test]
+    fn the_same_rules_make_the_same_nodes_in_the_same_order() {
+        // The same first address in all, so that only the rules tell them apart.
+        let sets: Vec<Arc<AddressSet>> = (8..=24)
+            .map(|length| {
+                Arc::new([Prefix::new("10.0.0.0".parse().unwrap(), length).unwrap()].into_iter().collect())
+            })
+            .collect();
+        let mut rules = Vec::new();
+        for (port, set) in (1..).zip(&sets) {
+            let other = &sets[usize::from(port) * 7 % sets.len()];
+            rules.extend([
+                rule(Some(set), None, port),
+                rule(Some(set), Some(other), 100),
+                rule(None, Some(set), port),
+            ]);
+        }
+        let made = || {
+            let mut store = Store::new(1 << 20);
+            let slot = |slot| u32::try_from(slot).unwrap();
+            let forest = Forest::of_rules(&mut store, &rules, &InterfaceNumbers::default(), slot).unwrap();
+            (forest, store.len())
+        };
+        let first = made();
+        assert!((0..4).all(|_| made() == first));
+    }
 }
