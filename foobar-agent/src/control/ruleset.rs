@@ -1,7 +1,8 @@
-//! The rules in force as they cross the control socket: with every name resolved, prefixes and verdicts
+//! The rules in force as they cross the control socket: with every name resolved, addresses and verdicts
 //! as people write them, and each set of addresses once, however many rules share it.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use foobar_ebpf::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
-use crate::firewall::address::{AddressSet, Prefix};
+use crate::firewall::address::{AddressSet, Prefix, mapped};
 use crate::firewall::ruleset::{Essentials, IcmpMatch, Rule, Ruleset, TcpFlags};
 
 /// What the agent judges by, whole.
@@ -31,7 +32,8 @@ pub struct RulesetText {
     default: String,
     /// Neighbour discovery, listener discovery, ICMP errors, DHCP.
     essentials: [bool; 4],
-    /// Prefixes of each set that rules name by number.
+    /// Ranges of each set that rules name by number: as prefixes where they are one, else first and last
+    /// address. A range can be as many prefixes as twice its addresses have bits.
     sets: Vec<Vec<String>>,
     rules: Vec<RuleText>,
 }
@@ -68,7 +70,7 @@ impl From<&Ruleset> for RulesetText {
         let mut number = |set: &Option<Arc<AddressSet>>| {
             let set = set.as_ref()?;
             Some(*numbers.entry(Arc::as_ptr(set)).or_insert_with(|| {
-                sets.push(set.prefixes().iter().map(ToString::to_string).collect());
+                sets.push(set.ranges().iter().copied().map(range_text).collect());
                 sets.len() - 1
             }))
         };
@@ -135,9 +137,9 @@ impl TryFrom<RulesetText> for Ruleset {
     type Error = NotARuleset;
 
     fn try_from(text: RulesetText) -> Result<Self, NotARuleset> {
-        let set = |prefixes: Vec<String>| {
-            let set: Result<AddressSet, _> = prefixes.iter().map(|text| prefix(text)).collect();
-            set.map(Arc::new)
+        let set = |texts: Vec<String>| {
+            let ranges: Result<Vec<_>, _> = texts.iter().map(|text| range(text)).collect();
+            ranges.map(|ranges| Arc::new(AddressSet::of_ranges(ranges)))
         };
         let sets = text.sets.into_iter().map(set).collect::<Result<Vec<_>, _>>()?;
         let [neighbour_discovery, multicast_listener, icmp_errors, dhcp] = text.essentials;
@@ -154,12 +156,29 @@ fn verdict(word: &str) -> Result<Verdict, NotARuleset> {
     known.copied().ok_or_else(|| NotARuleset(format!("no verdict is called {word}")))
 }
 
-fn prefix(text: &str) -> Result<Prefix, NotARuleset> {
-    let read = |text: &str| {
+/// A range in the mapped 128-bit space.
+fn range_text((first, last): (u128, u128)) -> String {
+    let common = (first ^ last).leading_zeros();
+    let prefix = Prefix::from_mapped(first, u8::try_from(common).unwrap_or(128));
+    if (prefix.bits(), prefix.last()) == (first, last) {
+        return prefix.to_string();
+    }
+    let [first, last] = [first, last].map(|bits| Ipv6Addr::from(bits).to_canonical());
+    format!("{first}-{last}")
+}
+
+fn range(text: &str) -> Result<(u128, u128), NotARuleset> {
+    let whole = || {
         let (address, length) = text.split_once('/')?;
-        Prefix::new(address.parse().ok()?, length.parse().ok()?)
+        let prefix = Prefix::new(address.parse().ok()?, length.parse().ok()?)?;
+        Some((prefix.bits(), prefix.last()))
     };
-    read(text).ok_or_else(|| NotARuleset(format!("{text} is no prefix")))
+    let between = || {
+        let (first, last) = text.split_once('-')?;
+        let [first, last] = [first, last].map(|text| text.parse::<IpAddr>().ok().map(mapped));
+        first.zip(last).filter(|(first, last)| first <= last)
+    };
+    whole().or_else(between).ok_or_else(|| NotARuleset(format!("{text} is no range of addresses")))
 }
 
 #[cfg(test)]
@@ -216,6 +235,22 @@ icmp_type = ["3/4", 11]
     }
 
     #[test]
+    fn a_range_is_one_text_however_many_prefixes_it_is() {
+        let exact = [
+            "0.0.0.0/0",
+            "203.0.113.7/32",
+            "2001:db8::/32",
+            "::/0",
+            "203.0.113.1-203.0.113.254",
+            "2001:db8::1-2001:db8:ffff::",
+            "::-192.0.1.255",
+        ];
+        for text in exact {
+            assert_eq!(range_text(range(text).unwrap()), text);
+        }
+    }
+
+    #[test]
     fn what_another_version_may_say_is_refused_in_words() {
         let text = RulesetText::from(&ruleset());
         let refused = |change: fn(&mut RulesetText)| {
@@ -225,6 +260,8 @@ icmp_type = ["3/4", 11]
         };
         assert!(refused(|text| text.default = "log".to_owned()).contains("no verdict is called log"));
         assert!(refused(|text| text.rules[0].from = Some(9)).contains("ssh"));
-        assert!(refused(|text| text.sets[0][0] = "203.0.113.0/33".to_owned()).contains("203.0.113.0/33"));
+        for text in ["203.0.113.0/33", "203.0.113.9-203.0.113.8", "203.0.113.9-", "2001:db8::1"] {
+            assert!(range(text).unwrap_err().to_string().contains(text));
+        }
     }
 }

@@ -63,7 +63,7 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
     match request.uri().path() {
         "/v1/snapshot" => reply(agent.snapshot().await.map_err(Refusal::from)),
         "/v1/generation" => reply(agent.in_force().await),
-        "/v1/ruleset" => reply(agent.ruleset().await),
+        "/v1/ruleset" => reply_at_length(agent.ruleset().await).await,
         "/v1/reload" => to_the_end(async move { agent.reload().await }).await,
         "/v1/detach" => to_the_end(async move { agent.detach().await }).await,
         _ => match log_level(request).await {
@@ -95,6 +95,18 @@ async fn log_level(request: Request<Incoming>) -> Result<DatapathLog, Refusal> {
         .map_err(|error| Refusal::from(format!("the body is wrong: {error}")))
 }
 
+/// As [`reply`], written where nobody waits for it.
+async fn reply_at_length<T: Serialize + Send + 'static>(done: Result<T, Refusal>) -> Answer {
+    let written = match done {
+        Ok(value) => tokio::task::spawn_blocking(move || serde_json::to_vec(&value)).await,
+        Err(refusal) => return reply::<T>(Err(refusal)),
+    };
+    match written {
+        Ok(body) => written_as(StatusCode::OK, body),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("the agent failed: {error}").into()),
+    }
+}
+
 fn reply<T: Serialize>(done: Result<T, Refusal>) -> Answer {
     match done {
         Ok(value) => json(StatusCode::OK, &value),
@@ -108,7 +120,11 @@ fn refuse(status: StatusCode, refusal: &Refusal) -> Answer {
 }
 
 fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
-    match serde_json::to_vec(value) {
+    written_as(status, serde_json::to_vec(value))
+}
+
+fn written_as(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Answer {
+    match body {
         Ok(body) => answer(status, JSON, body),
         Err(error) => {
             tracing::error!(%error, "an answer of the control socket cannot be written as JSON");

@@ -31,6 +31,9 @@ pub struct Packet {
     pub hop_limit: u8,
     /// A fragment that is not the first of its datagram: it has no ports, flags or types.
     pub is_later_fragment: bool,
+    /// Whether an ICMP error quotes a packet of its receiver, as errors do (RFC 792; RFC 4443, section
+    /// 2.4), or nothing.
+    pub quotes_receiver: bool,
 }
 
 /// Where a later fragment begins in its datagram, in units of 8 octets: behind a full Ethernet frame.
@@ -107,11 +110,13 @@ impl Packet {
         bytes
     }
 
-    /// An error quotes the packet that it is about, one from its receiver to its sender, as errors do
-    /// (RFC 792; RFC 4443, section 2.4).
+    /// The packet that an error quotes is one from its receiver to its sender.
     fn icmp_message(&self) -> Vec<u8> {
         let (kind, code) = self.icmp;
         let mut message = vec![kind, code, 0, 0, 0, 0, 0, 0];
+        if !self.quotes_receiver {
+            return message;
+        }
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) if matches!(kind, 3 | 11 | 12) => {
                 message.extend(ipv4(destination, source, UDP, 64, 8));

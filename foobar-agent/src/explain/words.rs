@@ -101,6 +101,7 @@ pub fn parse(text: &str) -> Result<Words, WordsError> {
         icmp: (0, 0),
         hop_limit: USUAL_HOP_LIMIT,
         is_later_fragment: false,
+        quotes_receiver: true,
     };
     packet.icmp = icmp_type(&packet, said.kind)?;
     packet.tcp_flags = tcp_flags(&packet, said.flags)?;

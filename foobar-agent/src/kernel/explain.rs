@@ -4,8 +4,9 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::{fs, io};
 
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, Map, MapData};
 use foobar_ebpf::abi::image::{Edge, Header, MAGIC, UNIT_BYTES, Unit};
 use foobar_ebpf::abi::{DATAPATH_VERSION, InterfaceSlot, map, report, setting};
 use foobar_ebpf::verdict::{Reason, Verdict};
@@ -32,6 +33,50 @@ pub struct Decision {
 pub struct Explainer {
     instance: Instance,
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
+}
+
+/// An image in the kernel that has been read.
+#[derive(Clone, Copy)]
+struct Shared<'p> {
+    pin: &'p Path,
+    /// The kernel's number of the map.
+    id: u32,
+}
+
+impl Shared<'_> {
+    /// Gives an instance that took its image from the pin back if that was the one that was read. The
+    /// agent may have removed the pin in between; then aya has made a map and pinned it there.
+    fn check(self, instance: Instance) -> Result<Instance, KernelError> {
+        let Some(Map::Array(image)) = instance.ebpf.map(map::IMAGE) else {
+            return Err(KernelError::Missing(map::IMAGE));
+        };
+        if id_of(image)? == self.id {
+            return Ok(instance);
+        }
+        // An agent writes an image before it pins it: one that nobody wrote is ours.
+        if units_of(image)?.iter().all(|unit| *unit == Unit([Edge::NONE; 8])) {
+            fs::remove_file(self.pin).map_err(KernelError::io("cannot remove", self.pin))?;
+        }
+        Err(self.gone(io::Error::other("it went while it was being loaded")))
+    }
+
+    fn gone(self, source: impl std::error::Error + Send + Sync + 'static) -> KernelError {
+        KernelError::GenerationGone { path: self.pin.to_owned(), source: Box::new(source) }
+    }
+}
+
+/// The kernel's number of a map.
+fn id_of(map: &MapData) -> Result<u32, KernelError> {
+    Ok(map.info().map_err(KernelError::bpf("cannot examine the image"))?.id())
+}
+
+/// All that an image holds.
+fn units_of(map: &MapData) -> Result<Vec<Unit>, KernelError> {
+    let info = map.info().map_err(KernelError::bpf("cannot examine the image"))?;
+    let bytes = info.value_size() as usize;
+    let mut units = vec![Unit([Edge::NONE; 8]); bytes / UNIT_BYTES];
+    sys::read_only_value(map.fd().as_fd(), &mut units, bytes)?;
+    Ok(units)
 }
 
 impl Explainer {
@@ -64,20 +109,24 @@ impl Explainer {
         let pin = pins::of_generation(pin_dir, number, map::IMAGE);
         let gone = |source| KernelError::GenerationGone { path: pin.clone(), source: Box::new(source) };
         let pinned = MapData::from_pin(&pin).map_err(gone)?;
-        let bytes =
-            pinned.info().map_err(KernelError::bpf("cannot examine the image"))?.value_size() as usize;
-        generation.image = vec![Unit([Edge::NONE; 8]); bytes / UNIT_BYTES];
-        sys::read_only_value(pinned.fd().as_fd(), &mut generation.image, bytes)?;
+        let read = Shared { pin: &pin, id: id_of(&pinned)? };
+        generation.image = units_of(&pinned)?;
         let ours = |header: &&Header| (header.magic, header.version) == (MAGIC, DATAPATH_VERSION);
         generation.header().filter(ours).ok_or(KernelError::Missing("image that this version can read"))?;
-        Ok((Self::load(&generation, Some(&pin))?, generation))
+        Ok((Self::load(&generation, Some(read))?, generation))
     }
 
-    fn load(generation: &Generation, image: Option<&Path>) -> Result<Self, KernelError> {
+    fn load(generation: &Generation, image: Option<Shared<'_>>) -> Result<Self, KernelError> {
         if u32::try_from(generation.rules.len()).map_or(true, |slots| slots > report::SLOTS_MAX) {
             return Err(KernelError::TooManySlots { most: report::SLOTS_MAX });
         }
-        let mut instance = Instance::load_reporting(generation, image)?;
+        let loaded = Instance::load_reporting(generation, image.map(|image| image.pin));
+        let mut instance = match (loaded, image) {
+            (Ok(instance), Some(image)) => image.check(instance)?,
+            // The generation's folder is gone, and nothing can be pinned there.
+            (Err(error), Some(image)) if !image.pin.exists() => return Err(image.gone(error)),
+            (loaded, _) => loaded?,
+        };
         instance.judge()?;
         Ok(Self { interfaces: instance.take_array(map::INTERFACES)?, instance })
     }

@@ -24,7 +24,8 @@ pub struct Plan {
     pub essentials_off: Vec<&'static str>,
     /// Names of essentials that pass now.
     pub essentials_on: Vec<&'static str>,
-    /// Whether any packet is judged differently by rules and default; essentials are not looked at.
+    /// Whether any packet is judged differently because rules or default differ; of one that an essential
+    /// passes on both sides they decide nothing.
     pub verdicts: Verdicts,
 }
 

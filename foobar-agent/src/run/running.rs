@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, anyhow};
 use prometheus::Registry;
 use tokio::sync::Mutex;
+use tokio::task;
 
 use super::ConfigFile;
 use super::interfaces::Interfaces;
@@ -212,7 +213,10 @@ impl Agent for Running {
 
     async fn ruleset(&self) -> Result<RulesetInForce, Refusal> {
         let InForce { generation, file, interfaces, .. } = self.in_force().await?;
-        let ruleset = self.config.borrow().firewall.ruleset.as_ref().map(RulesetText::from);
+        let ruleset = self.config.borrow().firewall.ruleset.clone();
+        // A set may have a million ranges; this thread has other things to do than to write them.
+        let text = task::spawn_blocking(move || ruleset.as_ref().map(RulesetText::from)).await;
+        let ruleset = text.map_err(anyhow::Error::from)?;
         Ok(RulesetInForce { generation, file, interfaces, ruleset })
     }
 

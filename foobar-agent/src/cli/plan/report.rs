@@ -13,6 +13,9 @@ use crate::firewall::numbers::InterfaceNumbers;
 use crate::firewall::walk::Walk;
 use crate::plan::{Plan, Verdicts, packet_of};
 
+/// Said in the place of an example that both sides turn out to judge alike.
+const ONLY_ESSENTIALS: &str = "rules differ about packets that essentials pass, and others were not found";
+
 /// The object of `--json`.
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -119,7 +122,14 @@ impl Report {
     ) -> Self {
         let (verdicts, unknown, example) = match &plan.verdicts {
             Verdicts::Same => ("same", None, None),
-            Verdicts::Differ(example) => ("differ", None, Some(example_change(old, new, example, numbers))),
+            Verdicts::Differ(example) => {
+                let change = example_change(old, new, example, numbers);
+                if change.old.verdict == change.new.verdict {
+                    ("unknown", Some(ONLY_ESSENTIALS.to_owned()), None)
+                } else {
+                    ("differ", None, Some(change))
+                }
+            }
             Verdicts::Begin | Verdicts::End => ("differ", None, None),
             Verdicts::Unknown(error) => ("unknown", Some(error.to_string()), None),
         };

@@ -125,6 +125,7 @@ fn any_packet() -> impl Strategy<Value = Packet> {
                 icmp,
                 hop_limit,
                 is_later_fragment: false,
+                quotes_receiver: true,
             };
             if !packet.has_icmp_type() {
                 packet.icmp = (0, 0);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use foobar_ebpf::key::{DESTINATION, META, SOURCE, WORDS, meta};
 use foobar_ebpf::verdict::Verdict;
 
-use crate::firewall::diagram::Cut;
+use crate::firewall::diagram::{Cut, NodeId, Store};
 use crate::firewall::numbers::InterfaceNumbers;
 
 /// A packet, as far as rules can tell one from another.
@@ -32,27 +32,69 @@ pub struct Example {
 }
 
 /// What decisions have said about a packet so far.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Known {
     mask: [u64; WORDS],
     value: [u64; WORDS],
 }
 
+/// What packets usually have, where nothing is known of it.
+pub(super) struct Usual {
+    has_transport: bool,
+    from_port: u16,
+    tcp_flags: u8,
+}
+
+/// The most usual first: a SYN, a datagram, what has no ports, a fragment or a protocol without a header
+/// that could be read.
+pub(super) const USUAL: [Usual; 4] = [
+    Usual { has_transport: true, from_port: 40_000, tcp_flags: SYN },
+    Usual { has_transport: true, from_port: 40_000, tcp_flags: 0 },
+    Usual { has_transport: true, from_port: 0, tcp_flags: 0 },
+    Usual { has_transport: false, from_port: 0, tcp_flags: 0 },
+];
+
 impl Known {
-    pub(super) fn decide<const N: usize>(&mut self, cut: &Cut<N>, is_hit: bool) {
+    pub(super) fn decided<const N: usize>(mut self, cut: &Cut<N>, is_hit: bool) -> Self {
         // Not all of these bits: then all but the last.
         let last = cut.mask & cut.mask.wrapping_neg();
         let value = if is_hit { cut.value } else { cut.value ^ last };
         let word = cut.word as usize;
         self.mask[word] |= cut.mask;
         self.value[word] |= value;
+        self
     }
 
-    /// A field of the meta word, if anything is known of it.
-    fn field(&self, field: meta::Field) -> Option<u64> {
-        let ones = (1 << field.bits) - 1;
-        let known = self.mask[META] >> field.shift & ones != 0;
-        known.then_some(self.value[META] >> field.shift & ones)
+    /// With every field but the addresses. Of those that are known in part the other bits are 0.
+    pub(super) fn filled(mut self, usual: &Usual) -> Self {
+        let fields = [
+            (meta::HAS_TRANSPORT, u64::from(usual.has_transport)),
+            (meta::PROTOCOL, TCP.into()),
+            (meta::FROM_PORT, usual.from_port.into()),
+            (meta::TCP_FLAGS, usual.tcp_flags.into()),
+        ];
+        for (field, usual) in fields {
+            let ones = ((1 << field.bits) - 1) << field.shift;
+            if self.mask[META] & ones == 0 {
+                self.value[META] |= usual << field.shift;
+            }
+        }
+        self.mask[META] = u64::MAX;
+        self
+    }
+
+    /// Where a diagram of the meta word leads.
+    pub(super) fn end(&self, store: &Store, mut id: NodeId) -> NodeId {
+        while id.as_end().is_none() {
+            let node = store.node(id);
+            let is_hit = self.value[node.word as usize] & node.mask == node.value;
+            id = if is_hit { node.hit } else { node.miss };
+        }
+        id
+    }
+
+    fn field(&self, field: meta::Field) -> u64 {
+        self.value[META] >> field.shift & ((1 << field.bits) - 1)
     }
 
     fn address(&self, is_ipv4: bool, word: usize, otherwise: (Ipv4Addr, Ipv6Addr)) -> IpAddr {
@@ -63,11 +105,13 @@ impl Known {
             (false, false) => otherwise.1.into(),
             #[expect(clippy::cast_possible_truncation, reason = "an IPv4 address")]
             (true, true) => Ipv4Addr::from(bits as u32).into(),
+            // No IPv6 packet has an address of IPv4's block; to rules they are like the one before it.
+            (false, true) if bits >> 32 == 0xffff => Ipv6Addr::from((0xffff << 32) - 1).into(),
             (false, true) => Ipv6Addr::from(bits).into(),
         }
     }
 
-    /// What nothing is known of is what a packet usually has.
+    /// The packet, once its fields are filled.
     pub(super) fn example(
         &self,
         is_ipv4: bool,
@@ -75,23 +119,16 @@ impl Known {
         numbers: &InterfaceNumbers,
     ) -> Example {
         #[expect(clippy::cast_possible_truncation, reason = "fields of 8 and of 16 bits")]
-        let (octet, port) = (
-            |field, usual: u8| self.field(field).map_or(usual, |value| value as u8),
-            |field, usual: u16| self.field(field).map_or(usual, |value| value as u16),
-        );
-        let protocol = octet(meta::PROTOCOL, TCP);
-        let readable =
-            matches!(protocol, 6 | 17 | 33 | 132 | 136) || protocol == if is_ipv4 { 1 } else { 58 };
-        let interface = self.field(meta::INTERFACE).and_then(|number| u32::try_from(number).ok());
+        let (octet, port) = (|field| self.field(field) as u8, |field| self.field(field) as u16);
         Example {
-            interface: interface.and_then(|number| numbers.name(number)).map(str::to_owned),
+            interface: numbers.name(octet(meta::INTERFACE).into()).map(str::to_owned),
             source: self.address(is_ipv4, SOURCE, EXAMPLE_CLIENT),
             destination: self.address(is_ipv4, DESTINATION, EXAMPLE_HOST),
-            protocol,
-            has_transport: self.field(meta::HAS_TRANSPORT).map_or(readable, |value| value != 0),
-            from_port: port(meta::FROM_PORT, 40_000),
-            port: port(meta::PORT, 0),
-            tcp_flags: octet(meta::TCP_FLAGS, SYN),
+            protocol: octet(meta::PROTOCOL),
+            has_transport: self.field(meta::HAS_TRANSPORT) != 0,
+            from_port: port(meta::FROM_PORT),
+            port: port(meta::PORT),
+            tcp_flags: octet(meta::TCP_FLAGS),
             verdicts,
         }
     }

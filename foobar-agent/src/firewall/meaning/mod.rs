@@ -2,6 +2,7 @@
 //! the canonical form of [`diagram`](super::diagram); knows no text.
 
 mod example;
+mod possible;
 mod ranks;
 
 use std::collections::HashSet;
@@ -10,7 +11,7 @@ use foobar_ebpf::abi::image::DIAGRAMS_MAX;
 use foobar_ebpf::verdict::Verdict;
 
 pub use self::example::Example;
-use self::example::Known;
+use self::example::{Known, USUAL};
 use self::ranks::Ranks;
 use super::diagram::{Cut, Forest, NodeId, Store, TooManyNodes};
 use super::numbers::{InterfaceNumbers, TooManyInterfaces};
@@ -62,7 +63,9 @@ impl Meanings {
         Ok(Meaning(forest.into_single(&mut self.store)?))
     }
 
-    /// A packet that two rulesets judge differently, essentials not included; `None`: there is none.
+    /// A packet that two rulesets judge differently, where their rules differ or their defaults; `None`:
+    /// there is none. It is one that no essential lets pass on both sides; those that look at more than
+    /// a rule can (hop limit, what an error quotes) do not let every such packet pass, and are taken as off.
     ///
     /// # Errors
     /// When they are too large or differ too much to say.
@@ -76,9 +79,14 @@ impl Meanings {
         let (a, b) = (a?, b?);
         let families = [(true, [a.ipv4, b.ipv4]), (false, [a.ipv6, b.ipv6])];
         for (is_ipv4, trees) in families {
-            let mut search = Search { ranks: &ranks, seen: HashSet::new(), known: Known::default() };
-            if let Some(verdicts) = search.find(&mut self.store, trees.map(|trees| padded(&trees)))? {
-                return Ok(Some(search.known.example(is_ipv4, verdicts, &self.numbers)));
+            let state = State {
+                sides: trees.map(|trees| padded(&trees)),
+                possible: possible::diagram(&mut self.store, is_ipv4)?,
+            };
+            let passes_dhcp = [old, new].map(|ruleset| ruleset.essentials.dhcp);
+            let mut search = Search { ranks: &ranks, passes_dhcp, seen: HashSet::new() };
+            if let Some((known, verdicts)) = search.find(&mut self.store, state, Known::default())? {
+                return Ok(Some(known.example(is_ipv4, verdicts, &self.numbers)));
             }
         }
         Ok(None)
@@ -101,43 +109,80 @@ fn padded(trees: &[NodeId]) -> Trees {
     padded
 }
 
+/// What is still open about a packet: diagrams behind the decisions that were made.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct State {
+    /// The rules of both sides.
+    sides: [Trees; 2],
+    /// Whether there is such a packet.
+    possible: NodeId,
+}
+
 /// Looks for a packet about which two sides differ.
 struct Search<'r> {
     ranks: &'r Ranks,
+    /// Which sides let DHCP pass as an essential.
+    passes_dhcp: [bool; 2],
     /// Where there is none.
-    seen: HashSet<[Trees; 2]>,
-    known: Known,
+    seen: HashSet<State>,
 }
 
 impl Search<'_> {
-    fn find(&mut self, store: &mut Store, sides: [Trees; 2]) -> Result<Option<[Verdict; 2]>, MeaningError> {
-        if sides[0] == sides[1] && self.ranks.defaults[0] == self.ranks.defaults[1] {
+    fn find(
+        &mut self,
+        store: &mut Store,
+        state: State,
+        known: Known,
+    ) -> Result<Option<(Known, [Verdict; 2])>, MeaningError> {
+        let State { sides, possible } = state;
+        let is_same = sides[0] == sides[1] && self.ranks.defaults[0] == self.ranks.defaults[1];
+        if is_same || possible == NodeId::NOTHING {
             return Ok(None);
         }
         if sides.iter().flatten().all(|id| id.as_end().is_some()) {
-            let verdicts = [0, 1].map(|side| self.ranks.verdict(side, sides[side]));
-            return Ok((verdicts[0] != verdicts[1]).then_some(verdicts));
+            let ends = [possible::DHCP, possible::ORDINARY].map(NodeId::end);
+            if ends.iter().all(|&end| self.verdicts(sides, end).is_none()) {
+                return Ok(None);
+            }
+            let usual = USUAL.iter().find_map(|usual| {
+                let whole = known.filled(usual);
+                let verdicts = self.verdicts(sides, whole.end(store, possible))?;
+                Some((whole, verdicts))
+            });
+            if usual.is_some() || possible.as_end().is_some() {
+                return Ok(usual);
+            }
         }
         if self.seen.len() >= STEPS_MAX {
             return Err(MeaningError::TooComplex(TooManyNodes(STEPS_MAX)));
         }
-        if !self.seen.insert(sides) {
+        if !self.seen.insert(state) {
             return Ok(None);
         }
-        let mut both = [NodeId::NOTHING; 2 * DIAGRAMS_MAX];
-        both[..DIAGRAMS_MAX].copy_from_slice(&sides[0]);
-        both[DIAGRAMS_MAX..].copy_from_slice(&sides[1]);
-        let cut = Cut::of(store, both)?;
+        let mut all = [possible; 2 * DIAGRAMS_MAX + 1];
+        all[..DIAGRAMS_MAX].copy_from_slice(&sides[0]);
+        all[DIAGRAMS_MAX..2 * DIAGRAMS_MAX].copy_from_slice(&sides[1]);
+        let cut = Cut::of(store, all)?;
         for (is_hit, ids) in [(true, cut.hit), (false, cut.miss)] {
             let mut behind = [[NodeId::NOTHING; DIAGRAMS_MAX]; 2];
             behind[0].copy_from_slice(&ids[..DIAGRAMS_MAX]);
-            behind[1].copy_from_slice(&ids[DIAGRAMS_MAX..]);
-            if let Some(found) = self.find(store, behind.map(|trees| pruned(store, trees)))? {
-                self.known.decide(&cut, is_hit);
+            behind[1].copy_from_slice(&ids[DIAGRAMS_MAX..2 * DIAGRAMS_MAX]);
+            let sides = behind.map(|trees| pruned(store, trees));
+            let state = State { sides, possible: ids[2 * DIAGRAMS_MAX] };
+            if let Some(found) = self.find(store, state, known.decided(&cut, is_hit))? {
                 return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    /// What both sides, all at their ends, make of a packet, if they differ and there is such a packet.
+    fn verdicts(&self, sides: [Trees; 2], possible: NodeId) -> Option<[Verdict; 2]> {
+        let verdicts = [0, 1].map(|side| {
+            let is_essential = self.passes_dhcp[side] && possible == NodeId::end(possible::DHCP);
+            if is_essential { Verdict::Allow } else { self.ranks.verdict(side, sides[side]) }
+        });
+        (possible != NodeId::NOTHING && verdicts[0] != verdicts[1]).then_some(verdicts)
     }
 }
 
