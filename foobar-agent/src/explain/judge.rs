@@ -15,7 +15,7 @@ use crate::kernel::explain::{Decision, Explainer};
 const FRAME_BYTES_MAX: usize = 14 + 2 * 4 + 40 + 65_535;
 
 /// Why a packet gets its verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The program's reason.
     Judged(Reason),
@@ -42,7 +42,7 @@ impl Cause {
 }
 
 /// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Judged {
     /// The verdict; of a frame that was cut within its headers, that of what was captured.
     pub verdict: Verdict,
