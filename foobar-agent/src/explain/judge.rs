@@ -52,7 +52,9 @@ pub struct Judged {
     pub slot: Option<u32>,
 }
 
-/// One generation that judges frames on one interface.
+/// One generation that judges frames on one interface. Program and walk keep a table of fragments each:
+/// of a first fragment longer than the kernel runs, shorter later ones find nothing, and the other way
+/// round. No link carries fragments of such a length.
 pub struct Judge {
     program: Explainer,
     walk: Walk,
