@@ -1,10 +1,14 @@
 //! A packet as hex digits: bare, with spaces or colons between, or as dumps print them, with an offset
 //! at the start of each line and the characters at its end.
 
+use std::io::{self, Read};
+
 use thiserror::Error;
 
 /// No frame is longer; more digits are some other file.
 const BYTES_MAX: usize = 1 << 20;
+/// Characters of a dump by byte: no form has more than six, line for line.
+const TEXT_BYTES_MAX: usize = 8 * BYTES_MAX;
 
 /// Why digits are no packet.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -33,6 +37,30 @@ pub enum HexError {
     /// Too long for a packet.
     #[error("more than {} MiB: this is no packet", BYTES_MAX >> 20)]
     TooLong,
+}
+
+/// Why a file is no packet.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is something else.
+    #[error(transparent)]
+    Hex(#[from] HexError),
+}
+
+/// Reads the bytes of one packet from a file or pipe, which may be endless.
+///
+/// # Errors
+/// When it cannot be read or is not hex digits.
+pub fn read(input: impl Read) -> Result<Vec<u8>, ReadError> {
+    let mut text = Vec::new();
+    input.take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(HexError::TooLong.into());
+    }
+    Ok(parse(&String::from_utf8_lossy(&text))?)
 }
 
 /// Reads the bytes of one packet.
@@ -132,6 +160,14 @@ mod tests {
         ] {
             assert_eq!(parse(text).as_deref(), Ok(&BYTES[..]), "{text}");
         }
+    }
+
+    #[test]
+    fn an_endless_input_is_read_to_where_no_packet_reaches() {
+        for octet in [b'0', b'\n', 0xff] {
+            assert!(matches!(read(io::repeat(octet)), Err(ReadError::Hex(HexError::TooLong))));
+        }
+        assert_eq!(read(&b"0200 0806"[..]).unwrap(), [2, 0, 8, 6]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::kernel::explain::{Decision, Explainer};
 const FRAME_BYTES_MAX: usize = 14 + 2 * 4 + 40 + 65_535;
 
 /// Why a packet gets its verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The program's reason.
     Judged(Reason),
@@ -42,7 +42,7 @@ impl Cause {
 }
 
 /// What became of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Judged {
     /// The verdict; of a frame that was cut within its headers, that of what was captured.
     pub verdict: Verdict,
@@ -52,7 +52,9 @@ pub struct Judged {
     pub slot: Option<u32>,
 }
 
-/// One generation that judges frames on one interface.
+/// One generation that judges frames on one interface. Program and walk keep a table of fragments each:
+/// of a first fragment longer than the kernel runs, shorter later ones find nothing, and the other way
+/// round. No link carries fragments of such a length.
 pub struct Judge {
     program: Explainer,
     walk: Walk,

@@ -9,7 +9,8 @@ use foobar_ebpf::policy::{self, Judgement};
 use super::fragments::HostFragments;
 use crate::firewall::generation::Generation;
 
-/// A generation that judges frames on the host, with a table of fragments of its own.
+/// A generation that judges frames on the host, with a table of fragments of its own: it knows no first
+/// fragment that another walk or the kernel has judged.
 #[derive(Debug)]
 pub struct Walk {
     flags: u32,

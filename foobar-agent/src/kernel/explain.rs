@@ -140,7 +140,7 @@ impl Explainer {
     }
 
     /// Judges a frame; `None` where the kernel does not run frames of its length: those without a
-    /// whole Ethernet header, and those beyond 17 pages.
+    /// whole Ethernet header, and those beyond 17 pages. Of such a frame the tables keep nothing.
     ///
     /// # Errors
     /// When the kernel fails.

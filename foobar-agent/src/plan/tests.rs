@@ -1,5 +1,6 @@
 //! Rulesets written in two ways, and what of them is a change.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -240,6 +241,32 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
     })
 }
 
+fn any_packet() -> impl Strategy<Value = Packet> {
+    let addresses = ["10.1.2.3", "10.9.9.9", "192.0.2.1", "2001:db8::1", "2001:db9::1", "::fffe:ffff:ffff"];
+    let address = || prop::sample::select(addresses.map(|text| text.parse::<IpAddr>().unwrap()).to_vec());
+    let port = || prop::sample::select(vec![22, 67, 68, 546, 547, 4000]);
+    let icmp = (prop::sample::select(vec![1, 3, 8, 11, 130, 135]), 0..2u8);
+    let protocol = prop::sample::select(vec![0, 1, 6, 17, 44, 47, 51, 58, 60, 132, 136]);
+    let fields = (address(), address(), protocol, port(), port(), icmp, 0..=255u8, prop::bool::ANY);
+    fields.prop_map(
+        |(source, destination, protocol, source_port, destination_port, icmp, tcp_flags, later)| {
+            let is_one_family = source.is_ipv4() == destination.is_ipv4();
+            Packet {
+                protocol,
+                source,
+                destination: if is_one_family { destination } else { source },
+                source_port,
+                destination_port,
+                tcp_flags,
+                icmp,
+                hop_limit: 64,
+                is_later_fragment: later,
+                quotes_receiver: false,
+            }
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -247,6 +274,26 @@ proptest! {
     fn every_example_is_judged_as_is_said(old in any_ruleset(), new in any_ruleset()) {
         if let Verdicts::Differ(example) = plan(&old, &new).verdicts {
             judged_as_said(&old, &new, &example);
+        }
+    }
+
+    #[test]
+    fn where_no_verdict_changes_every_packet_is_judged_alike(
+        old in any_ruleset(),
+        new in any_rule(),
+        at in any::<prop::sample::Index>(),
+        packets in prop::collection::vec(any_packet(), 50),
+    ) {
+        let mut with = old.clone();
+        with.rules.insert(at.index(old.rules.len() + 1), Rule { name: "new".to_owned(), ..new });
+        if matches!(plan(&old, &with).verdicts, Verdicts::Same) {
+            let mut numbers = InterfaceNumbers::default();
+            let walks = [&old, &with].map(|side| Walk::new(&compile(Some(side), &[], &mut numbers).unwrap()));
+            for (packet, interface) in packets.iter().zip((0..3).cycle()) {
+                let frame = packet.frame();
+                let verdicts = walks.each_ref().map(|walk| walk.judge(&frame.bytes, interface).verdict);
+                assert_eq!(verdicts[0], verdicts[1], "{packet:?}");
+            }
         }
     }
 }

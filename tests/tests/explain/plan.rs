@@ -63,6 +63,25 @@ Of 3 packets in the capture, 1 would get another verdict.
 }
 
 #[test]
+fn of_many_packets_the_first_are_shown_and_all_are_counted() {
+    let bench = bench(&RULES.replace("\"allow\"\nprotocol = \"udp\"", "\"reject\"\nprotocol = \"udp\""));
+    let dns = frame(&packet(Transport::udp(4000, 53, b"question")));
+    fs::write(bench.path("a.pcap"), pcap(1, &[(&dns[..], dns.len()); 23])).unwrap();
+    let ended = bench.plan(&[&AGAINST[..], &["--pcap", "a.pcap"]].concat());
+    let rest = "  … 3 more; in all:
+         23  allow by dns (web1.toml:16) → reject by dns (new.toml:16)
+";
+    assert!(ended.code == Some(0) && ended.out.ends_with(rest), "{ended:?}");
+    assert_eq!(ended.out.matches(": udp from").count(), 20, "{ended:?}");
+
+    let ended = bench.plan(&[&AGAINST[..], &["--json", "--pcap", "a.pcap"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    let packets = &report["packets"];
+    assert_eq!((&packets["changed_count"], &packets["totals"][0]["packets"]), (&23.into(), &23.into()));
+    assert_eq!(packets["changed"].as_array().unwrap().len(), 20);
+}
+
+#[test]
 fn a_plan_without_a_capture_needs_no_privilege() {
     let bench = bench(&RULES.replace("default = \"drop\"", "default = \"allow\""));
     let binary = foobar_tests::agent::binary().unwrap();

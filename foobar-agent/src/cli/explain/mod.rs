@@ -6,7 +6,7 @@ mod progress;
 mod rules;
 mod source;
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -17,6 +17,7 @@ use self::rules::Rules;
 pub(super) use self::source::{STDIN, for_each_frame};
 use super::print::Style;
 use super::{Failure, Output};
+use crate::explain::hex::ReadError;
 use crate::explain::judge::Judge;
 use crate::explain::{Frame, hex, words};
 
@@ -92,13 +93,14 @@ fn single(options: &ExplainOptions) -> anyhow::Result<Packets<'_>> {
             Ok(Packets::One(words.packet.frame(), words.interface))
         }
         Some(digits) => {
-            let mut dump = String::new();
-            if digits == STDIN {
-                io::stdin().read_to_string(&mut dump)?;
+            let bytes = if digits == STDIN {
+                hex::read(io::stdin()).map_err(|error| match error {
+                    ReadError::Io(error) => anyhow::Error::from(error),
+                    ReadError::Hex(error) => usage(error.into()).into(),
+                })?
             } else {
-                dump.push_str(digits);
-            }
-            let bytes = hex::parse(&dump).map_err(|error| usage(error.into()))?;
+                hex::parse(digits).map_err(|error| usage(error.into()))?
+            };
             Ok(Packets::One(Frame::whole(bytes), None))
         }
     }

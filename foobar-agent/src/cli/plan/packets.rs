@@ -1,5 +1,6 @@
 //! The packets of a capture, judged by both sides.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::side::Side;
@@ -10,6 +11,9 @@ use crate::explain::judge::{Judge, Judged};
 use crate::firewall::numbers::InterfaceNumbers;
 use crate::kernel::KernelError;
 use crate::kernel::explain::Explainer;
+
+/// So many of the packets that would get another verdict are kept.
+const KEPT_MAX: usize = 20;
 
 /// A packet that would get another verdict.
 pub(super) struct ChangedPacket {
@@ -23,7 +27,10 @@ pub(super) struct ChangedPacket {
 pub(super) struct Packets {
     judges: [Judge; 2],
     pub(super) judged: u64,
+    /// The first that would get another verdict.
     pub(super) changed: Vec<ChangedPacket>,
+    /// How many would, by what decides before and after: as many entries as rules at most, squared.
+    pub(super) totals: HashMap<[Judged; 2], u64>,
 }
 
 impl Packets {
@@ -41,7 +48,12 @@ impl Packets {
         // A number that no rule has is as good as none.
         let logical = interface.and_then(|name| numbers.number(&name).ok()).unwrap_or_default();
         let judge = |side: &Side| Judge::new(Explainer::new(&side.generation)?, &side.generation, logical);
-        Ok(Self { judges: [judge(old)?, judge(new)?], judged: 0, changed: Vec::new() })
+        Ok(Self {
+            judges: [judge(old)?, judge(new)?],
+            judged: 0,
+            changed: Vec::new(),
+            totals: HashMap::new(),
+        })
     }
 
     /// Takes every packet that can be read, also where a later one cannot.
@@ -54,8 +66,11 @@ impl Packets {
         let (old, parsed) = old.judge(frame)?;
         let (new, _) = new.judge(frame)?;
         if old.verdict != new.verdict {
-            let words = Description { frame, parsed: &parsed }.to_string();
-            self.changed.push(ChangedPacket { index: self.judged, words, old, new });
+            if self.changed.len() < KEPT_MAX {
+                let words = Description { frame, parsed: &parsed }.to_string();
+                self.changed.push(ChangedPacket { index: self.judged, words, old, new });
+            }
+            *self.totals.entry([old, new]).or_default() += 1;
         }
         self.judged += 1;
         Ok(())

@@ -1,13 +1,9 @@
 //! A plan for people.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write};
 
-use super::report::{ChangedRule, Decided, PacketChange, PacketReport, Report, RuleReport, Rules};
+use super::report::{ChangedRule, Decided, PacketChange, PacketReport, Report, RuleReport, Rules, Total};
 use crate::cli::print::counted;
-
-/// Packets of a capture that are shown one by one.
-const PACKETS_SHOWN: usize = 20;
 
 pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
@@ -119,20 +115,18 @@ impl Display for Decided {
 
 fn capture(packets: &PacketReport, out: &mut String) -> fmt::Result {
     let judged = usize::try_from(packets.judged).unwrap_or(usize::MAX);
-    let changed = packets.changed.len();
+    let changed = packets.changed_count;
     writeln!(out, "Of {} in the capture, {changed} would get another verdict.", counted(judged, "packet"))?;
-    for change in packets.changed.iter().take(PACKETS_SHOWN) {
+    for change in &packets.changed {
         packet(change, out)?;
     }
-    if changed <= PACKETS_SHOWN {
+    let more = changed.saturating_sub(packets.changed.len() as u64);
+    if more == 0 {
         return Ok(());
     }
-    writeln!(out, "  … {} more; in all:", changed - PACKETS_SHOWN)?;
-    let mut totals: BTreeMap<String, usize> = BTreeMap::new();
-    for change in &packets.changed {
-        *totals.entry(format!("{} → {}", change.old, change.new)).or_default() += 1;
-    }
-    let mut totals: Vec<_> = totals.into_iter().collect();
-    totals.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    totals.iter().try_for_each(|(transition, count)| writeln!(out, "  {count:>9}  {transition}"))
+    writeln!(out, "  … {more} more; in all:")?;
+    packets
+        .totals
+        .iter()
+        .try_for_each(|Total { packets, old, new }| writeln!(out, "  {packets:>9}  {old} → {new}"))
 }

@@ -1,5 +1,8 @@
 //! What `plan` found, in the words and names that it is printed with: as it is, with `--json`.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use foobar_ebpf::packet::{self, Scratch};
 use foobar_ebpf::verdict::Verdict;
 use serde::Serialize;
@@ -109,7 +112,20 @@ pub(super) struct Decided {
 #[derive(Serialize)]
 pub(super) struct PacketReport {
     pub(super) judged: u64,
+    /// How many get another verdict.
+    pub(super) changed_count: u64,
+    /// The first of them.
     pub(super) changed: Vec<PacketChange>,
+    /// All of them, by what decides before and after; most first.
+    pub(super) totals: Vec<Total>,
+}
+
+/// How many packets change alike.
+#[derive(Serialize)]
+pub(super) struct Total {
+    pub(super) packets: u64,
+    pub(super) old: Decided,
+    pub(super) new: Decided,
 }
 
 impl Report {
@@ -194,7 +210,21 @@ impl PacketReport {
             old: Decided::new(old, &packet.old),
             new: Decided::new(new, &packet.new),
         });
-        Self { judged: packets.judged, changed: changed.collect() }
+        // What is malformed in different ways is told apart by the judges, and here in one word.
+        let mut by_text: BTreeMap<String, Total> = BTreeMap::new();
+        for ([before, after], &packets) in &packets.totals {
+            let (old, new) = (Decided::new(old, before), Decided::new(new, after));
+            let total = by_text.entry(format!("{old} → {new}"));
+            total.or_insert(Total { packets: 0, old, new }).packets += packets;
+        }
+        let mut totals: Vec<_> = by_text.into_values().collect();
+        totals.sort_by_key(|total| Reverse(total.packets));
+        Self {
+            judged: packets.judged,
+            changed_count: packets.totals.values().sum(),
+            changed: changed.collect(),
+            totals,
+        }
     }
 }
 
