@@ -20,7 +20,12 @@ fn the_same_in_other_words_changes_nothing() {
         .replace("port = [80, 443]", "port = [443, \"http\"]")
         .replace("protocol = \"udp\"", "protocol = 17");
     let ended = bench(&other_words).plan(&AGAINST);
-    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "Nothing changes.\n"), "{}", ended.err);
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (Some(0), "Nothing changes: neither rules nor interfaces.\n"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
@@ -100,5 +105,5 @@ fn whose_fault_it_is_decides_the_exit_code() {
     assert_eq!(bench.plan(&["web1.toml", "--run-dir", ".", "--against", "web1.toml"]).code, Some(2));
     fs::write(bench.path("bad.pcap"), b"no capture at all").unwrap();
     let ended = bench.plan(&["web1.toml", "--against", "web1.toml", "--pcap", "bad.pcap"]);
-    assert!(ended.code == Some(1) && ended.out.starts_with("Nothing changes."), "{ended:?}");
+    assert!(ended.code == Some(1) && ended.out.starts_with("Nothing changes: "), "{ended:?}");
 }

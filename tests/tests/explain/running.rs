@@ -59,7 +59,12 @@ fn packets_are_judged_by_what_runs_and_counted_nowhere() {
     assert!(ended.out.contains(&format!("not by   ssh  {config}:5  port: 443")), "{ended:?}");
 
     let same = site.plan();
-    assert_eq!((same.code, same.out.as_str()), (Some(0), "Nothing changes.\n"), "{}", same.err);
+    assert_eq!(
+        (same.code, same.out.as_str()),
+        (Some(0), "Nothing changes: neither rules nor interfaces.\n"),
+        "{}",
+        same.err
+    );
 
     // The file changes: what runs does not, until the agent takes it.
     site.agent.write(&RULES.replace("port = [80, 443]", "port = 80")).unwrap();

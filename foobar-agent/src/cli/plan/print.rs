@@ -24,6 +24,10 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
     for name in &report.essentials.on {
         writeln!(out, "+ essential {name}: passes before the rules")?;
     }
+    if let Some(interfaces) = &report.interfaces {
+        let named = |names: &[String]| if names.is_empty() { "auto".to_owned() } else { names.join(", ") };
+        writeln!(out, "~ interfaces: {} → {}", named(&interfaces.old), named(&interfaces.new))?;
+    }
     if !out.is_empty() {
         out.push('\n');
     }
@@ -77,7 +81,7 @@ fn on(interface: Option<&str>) -> String {
 
 fn verdicts(report: &Report, out: &mut String) -> fmt::Result {
     match (report.verdicts, &report.example) {
-        ("same", _) if report.is_empty => writeln!(out, "Nothing changes."),
+        ("same", _) if report.is_empty => writeln!(out, "Nothing changes: neither rules nor interfaces."),
         ("same", _) if report.essentials.on.is_empty() && report.essentials.off.is_empty() => {
             writeln!(out, "No packet's verdict changes.")
         }

@@ -26,6 +26,8 @@ pub(super) struct Report {
     /// The default, where it changes; null: no `[firewall]`.
     pub(super) default: Option<Pair<Option<&'static str>>>,
     pub(super) essentials: Essentials,
+    /// Where the firewall is, where that changes; empty: where a default route leads.
+    pub(super) interfaces: Option<Pair<Vec<String>>>,
     /// `same`, `differ`, or `unknown`: of any packet, by rules and default.
     pub(super) verdicts: &'static str,
     /// Why it is unknown.
@@ -150,15 +152,17 @@ impl Report {
             Verdicts::Unknown(error) => ("unknown", Some(error.to_string()), None),
         };
         let word = |verdict: Option<Verdict>| verdict.map(Verdict::as_str);
+        let moved = old.interfaces != new.interfaces;
         Self {
             rules: Rules::new(old, new, plan),
             default: plan.default.map(|[old, new]| Pair { old: word(old), new: word(new) }),
             essentials: Essentials { off: plan.essentials_off.clone(), on: plan.essentials_on.clone() },
+            interfaces: moved.then(|| Pair { old: old.interfaces.clone(), new: new.interfaces.clone() }),
             verdicts,
             unknown,
             example,
             packets: packets.map(|packets| PacketReport::new(old, new, packets)),
-            is_empty: plan.is_empty(),
+            is_empty: plan.is_empty() && !moved,
         }
     }
 }
