@@ -32,6 +32,31 @@ struct MapElement {
     flags: u64,
 }
 
+/// One `BPF_MAP_*_ELEM` call for the element at an index of an array map.
+///
+/// # Safety
+/// `value` must point to as many bytes as the map's value size says, which the kernel may read for an
+/// update and write for a lookup.
+unsafe fn map_element(
+    command: libc::c_long,
+    map: BorrowedFd<'_>,
+    index: u32,
+    value: *mut libc::c_void,
+) -> io::Result<()> {
+    let attributes = MapElement {
+        map_fd: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
+        padding: 0,
+        key: std::ptr::from_ref(&index) as u64,
+        value: value as u64,
+        flags: 0,
+    };
+    // SAFETY: the key is of the 4 bytes that array maps have, the caller answers for the value, and
+    // both outlive the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attributes, size_of::<MapElement>()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Writes the only value of an array map of one entry. aya's typed maps know value sizes
 /// at compile time only; an image has the size that its rules need.
 ///
@@ -41,29 +66,11 @@ pub(super) fn write_only_value(
     value: &[u8],
     value_size: usize,
 ) -> Result<(), KernelError> {
-    const WHAT: &str = "cannot write the image";
-    if value.len() != value_size {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "image and map differ in size");
-        return Err(KernelError::System { what: WHAT, source });
-    }
-    let key = 0u32;
-    let attributes = MapElement {
-        map_fd: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
-        padding: 0,
-        key: std::ptr::from_ref(&key) as u64,
-        value: value.as_ptr() as u64,
-        flags: 0,
-    };
-    // SAFETY: key and value point to as many readable bytes as the map's sizes say: 4, and
-    // `value_size` as checked above. The kernel writes to neither.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, &raw const attributes, size_of::<MapElement>())
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(KernelError::System { what: WHAT, source: io::Error::last_os_error() })
-    }
+    let written = check_size(value.len(), value_size).and_then(|()| {
+        // SAFETY: as many readable bytes as the kernel reads; an update writes none.
+        unsafe { map_element(BPF_MAP_UPDATE_ELEM, map, 0, value.as_ptr().cast_mut().cast()) }
+    });
+    written.map_err(|source| KernelError::System { what: "cannot write the image", source })
 }
 
 /// Reads the only value of an array map of one entry into units of an image, which must have exactly
@@ -73,50 +80,29 @@ pub(super) fn read_only_value(
     units: &mut [Unit],
     value_size: usize,
 ) -> Result<(), KernelError> {
-    const WHAT: &str = "cannot read the image";
-    if size_of_val(units) != value_size {
-        let source = io::Error::new(io::ErrorKind::InvalidInput, "image and map differ in size");
-        return Err(KernelError::System { what: WHAT, source });
+    let read = check_size(size_of_val(units), value_size).and_then(|()| {
+        // SAFETY: as many bytes as the kernel writes, and any bytes are a unit.
+        unsafe { map_element(BPF_MAP_LOOKUP_ELEM, map, 0, units.as_mut_ptr().cast()) }
+    });
+    read.map_err(|source| KernelError::System { what: "cannot read the image", source })
+}
+
+fn check_size(bytes: usize, value_size: usize) -> io::Result<()> {
+    if bytes == value_size {
+        return Ok(());
     }
-    let key = 0u32;
-    let attributes = MapElement {
-        map_fd: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
-        padding: 0,
-        key: std::ptr::from_ref(&key) as u64,
-        value: units.as_mut_ptr() as u64,
-        flags: 0,
-    };
-    // SAFETY: the key is of 4 bytes, and the kernel writes as many bytes as `units` has, as checked
-    // above; any bytes are a unit.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attributes, size_of::<MapElement>())
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(KernelError::System { what: WHAT, source: io::Error::last_os_error() })
-    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "image and map differ in size"))
 }
 
 /// The value at an index of a map of 32-bit values, or `None` where there is none. aya cannot
 /// read a program array; the kernel gives the number of the program in the slot.
 pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelError> {
     let mut value = 0u32;
-    let attributes = MapElement {
-        map_fd: u32::try_from(map.as_fd().as_raw_fd()).unwrap_or(u32::MAX),
-        padding: 0,
-        key: std::ptr::from_ref(&index) as u64,
-        value: (&raw mut value) as u64,
-        flags: 0,
-    };
-    // SAFETY: key and value are of the 4 bytes that the map has for each, and outlive the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_ELEM, &raw const attributes, size_of::<MapElement>())
-    };
-    match io::Error::last_os_error() {
-        _ if result == 0 => Ok(Some(value)),
-        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        source => Err(KernelError::System { what: "cannot read which generation judges", source }),
+    // SAFETY: 4 bytes, as the map has for a value.
+    match unsafe { map_element(BPF_MAP_LOOKUP_ELEM, map.as_fd(), index, (&raw mut value).cast()) } {
+        Ok(()) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(source) => Err(KernelError::System { what: "cannot read which generation judges", source }),
     }
 }
 
