@@ -9,6 +9,7 @@
 use crate::abi::fragment::{FirstFragment, FragmentKey, LIFETIME_NS};
 use crate::packet::{Packet, Parsed};
 use crate::policy::Judgement;
+use crate::state::Clock;
 use crate::verdict::Verdict;
 
 /// Where judgements of first fragments are kept, a bounded number of them.
@@ -18,13 +19,11 @@ pub trait FragmentTable {
     /// Keeps a judgement in the place of an earlier one, at the cost of the least recently used
     /// entry where all are taken.
     fn put(&self, key: &FragmentKey, first: FirstFragment);
-    /// Nanoseconds of a clock that does not go back.
-    fn now_ns(&self) -> u64;
 }
 
 /// The judgement of a later fragment's first one, if that is still known.
 #[inline(always)]
-pub fn follow<T: FragmentTable>(parsed: &Parsed, interface: u32, table: &T) -> Option<Judgement> {
+pub fn follow<T: FragmentTable + Clock>(parsed: &Parsed, interface: u32, table: &T) -> Option<Judgement> {
     let first = table.get(&key(parsed, interface))?;
     if table.now_ns().saturating_sub(first.judged_at_ns) >= LIFETIME_NS {
         return None;
@@ -34,7 +33,7 @@ pub fn follow<T: FragmentTable>(parsed: &Parsed, interface: u32, table: &T) -> O
 
 /// Keeps the judgement of a first fragment for the later ones.
 #[inline(always)]
-pub fn remember<T: FragmentTable>(parsed: &Parsed, interface: u32, table: &T, judgement: &Judgement) {
+pub fn remember<T: FragmentTable + Clock>(parsed: &Parsed, interface: u32, table: &T, judgement: &Judgement) {
     let first = FirstFragment {
         judged_at_ns: table.now_ns(),
         rule: judgement.slot(),
@@ -79,7 +78,9 @@ mod tests {
         fn put(&self, key: &FragmentKey, first: FirstFragment) {
             self.entries.borrow_mut().insert(*key, first);
         }
+    }
 
+    impl Clock for Table {
         fn now_ns(&self) -> u64 {
             self.now_ns.get()
         }

@@ -15,4 +15,5 @@ pub mod packet;
 pub mod policy;
 pub mod reject;
 pub mod service;
+pub mod state;
 pub mod verdict;

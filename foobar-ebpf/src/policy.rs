@@ -5,9 +5,10 @@
 use crate::abi::fragment::NO_RULE;
 use crate::abi::setting;
 use crate::classifier::{self, Image};
-use crate::fragment::{self, FragmentTable};
+use crate::fragment;
 use crate::key::Key;
 use crate::packet::{Packet, Parsed, Status, TransportKind};
+use crate::state::State;
 use crate::verdict::{Reason, Verdict};
 
 /// What was decided about a packet, why, and by which rule.
@@ -55,12 +56,12 @@ const UDP: u8 = 17;
 /// Judges one frame that arrived on a logical interface; `flags` are those of [`setting`]. `key` is
 /// memory for the classifier, which in the kernel must lie in a map: it is read at computed indices.
 #[inline(always)]
-pub fn judge<I: Image, T: FragmentTable>(
+pub fn judge<I: Image, S: State>(
     parsed: &Parsed,
     interface: u32,
     flags: u32,
     image: Option<&I>,
-    fragments: &T,
+    state: &S,
     key: &mut Key,
 ) -> Judgement {
     let judging = flags & setting::JUDGE != 0;
@@ -72,23 +73,23 @@ pub fn judge<I: Image, T: FragmentTable>(
             Judgement::without_rule(verdict, reason)
         }
         Status::Packet if !judging => Judgement::without_rule(Verdict::Allow, Reason::Policy),
-        Status::Packet => judge_packet(parsed, interface, flags, image, fragments, key),
+        Status::Packet => judge_packet(parsed, interface, flags, image, state, key),
     }
 }
 
 #[inline(always)]
-fn judge_packet<I: Image, T: FragmentTable>(
+fn judge_packet<I: Image, S: State>(
     parsed: &Parsed,
     interface: u32,
     flags: u32,
     image: Option<&I>,
-    fragments: &T,
+    state: &S,
     key: &mut Key,
 ) -> Judgement {
     let packet = &parsed.packet;
     // Essentials come first, and none of them is a later fragment: they are told by their transport.
     if packet.later_fragment
-        && let Some(judgement) = fragment::follow(parsed, interface, fragments)
+        && let Some(judgement) = fragment::follow(parsed, interface, state)
     {
         return judgement;
     }
@@ -98,7 +99,7 @@ fn judge_packet<I: Image, T: FragmentTable>(
         by_rules(packet, interface, image, key)
     };
     if packet.first_fragment {
-        fragment::remember(parsed, interface, fragments, &judgement);
+        fragment::remember(parsed, interface, state, &judgement);
     }
     judgement
 }

@@ -10,4 +10,5 @@ pub mod generation;
 pub mod meaning;
 pub mod numbers;
 pub mod ruleset;
+mod state;
 pub mod walk;

@@ -6,7 +6,7 @@ use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::{self, Scratch};
 use foobar_ebpf::policy::{self, Judgement};
 
-use super::fragments::HostFragments;
+use super::state::HostState;
 use crate::firewall::generation::Generation;
 
 /// A generation that judges frames on the host, with a table of fragments of its own: it knows no first
@@ -15,20 +15,20 @@ use crate::firewall::generation::Generation;
 pub struct Walk {
     flags: u32,
     units: Vec<Unit>,
-    fragments: HostFragments,
+    state: HostState,
 }
 
 impl Walk {
     /// Takes up the image.
     pub fn new(generation: &Generation) -> Self {
-        Self { flags: generation.flags, units: generation.image.clone(), fragments: HostFragments::new() }
+        Self { flags: generation.flags, units: generation.image.clone(), state: HostState::new() }
     }
 
     /// Judges a frame that arrived on a logical interface.
     pub fn judge(&self, frame: &[u8], interface: u32) -> Judgement {
         let (mut scratch, mut key) = (Scratch::EMPTY, Key::EMPTY);
         let parsed = packet::parse(frame, &mut scratch);
-        policy::judge(parsed, interface, self.flags, Some(self), &self.fragments, &mut key)
+        policy::judge(parsed, interface, self.flags, Some(self), &self.state, &mut key)
     }
 
     fn header(&self) -> Option<&Header> {

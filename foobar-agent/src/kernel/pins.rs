@@ -2,7 +2,7 @@
 //! of the ABI, on a BPF file system.
 //!
 //! ```text
-//! <pin_dir>/datapath-v2/GENERATIONS, CONTROL, …   shared maps
+//! <pin_dir>/datapath-v3/GENERATIONS, CONTROL, …   shared maps
 //!                       root                      the program that is attached
 //!                       links/2                   one attachment, by ifindex
 //!                       generation-7/RULES, …     counters and image of the judging generation

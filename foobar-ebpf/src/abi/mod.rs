@@ -16,7 +16,7 @@ use crate::verdict::{Reason, Verdict};
 
 /// Version of the programs and of all maps that they share over generations. Flows and
 /// bans carry versions of their own, so that an upgrade of one keeps the others.
-pub const DATAPATH_VERSION: u32 = 2;
+pub const DATAPATH_VERSION: u32 = 3;
 
 /// Names of the programs in the object.
 pub mod program {

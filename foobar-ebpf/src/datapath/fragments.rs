@@ -1,15 +1,13 @@
 //! The table of first fragments, in a map that forgets the least recently used.
 
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use foobar_ebpf::abi::fragment::{FirstFragment, FragmentKey};
 use foobar_ebpf::fragment::FragmentTable;
 
 use super::maps;
+use super::state::KernelState;
 
 /// This generation's table.
-pub(super) struct MapFragments;
-
-impl FragmentTable for MapFragments {
+impl FragmentTable for KernelState {
     #[inline(always)]
     fn get(&self, key: &FragmentKey) -> Option<FirstFragment> {
         // SAFETY: integers, of which any bits are a value. An entry that is evicted while it is
@@ -23,11 +21,5 @@ impl FragmentTable for MapFragments {
         // Fails where another CPU has just taken the last free entry. The later fragments are then
         // judged by themselves, like those that come before their first one.
         let _ = maps::FRAGMENTS.insert(key, first, 0);
-    }
-
-    #[inline(always)]
-    fn now_ns(&self) -> u64 {
-        // SAFETY: the helper has no preconditions.
-        unsafe { bpf_ktime_get_boot_ns() }
     }
 }

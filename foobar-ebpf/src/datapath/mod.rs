@@ -9,6 +9,7 @@ mod fragments;
 mod image;
 mod maps;
 mod reject;
+mod state;
 mod trace;
 
 use aya_ebpf::bindings::xdp_action;
@@ -21,8 +22,8 @@ use foobar_ebpf::packet::{self, Status};
 use foobar_ebpf::policy::{self, Judgement};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
-use fragments::MapFragments;
 use image::MapImage;
+use state::KernelState;
 
 /// What is attached. It never changes: a ruleset is switched by the slot that it enters.
 #[xdp(frags)]
@@ -62,7 +63,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     let parsed = packet::parse(&reader, &mut memory.parser);
     let image = MapImage::of_generation();
     let flags = maps::FLAGS.load();
-    let judgement = policy::judge(parsed, interface, flags, image.as_ref(), &MapFragments, &mut memory.key);
+    let judgement = policy::judge(parsed, interface, flags, image.as_ref(), &KernelState, &mut memory.key);
     if judgement.verdict == Verdict::Allow && parsed.status == Status::Packet {
         exit::count_services(&reader, &parsed.packet);
     }

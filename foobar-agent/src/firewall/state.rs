@@ -1,0 +1,27 @@
+//! The host's [`State`](foobar_ebpf::state::State): what the kernel keeps in maps, in plain collections of
+//! one walk's own.
+
+use std::time::Instant;
+
+use foobar_ebpf::state::Clock;
+
+use super::fragments::HostFragments;
+
+/// The tables of one walk, all empty at first.
+#[derive(Debug)]
+pub(super) struct HostState {
+    since: Instant,
+    pub(super) fragments: HostFragments,
+}
+
+impl HostState {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), fragments: HostFragments::new() }
+    }
+}
+
+impl Clock for HostState {
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
