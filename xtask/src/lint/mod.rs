@@ -79,6 +79,8 @@ fn compile_bpf(toolchain: &Toolchain) -> Result<()> {
 /// cargo-deny on all but the list of known vulnerabilities, which it takes from a git host.
 fn deny() -> Result<()> {
     let program = tools::ensure("cargo-deny", CARGO_DENY)?;
+    // A build fetches what its own target needs; the licences are those of every target.
+    process::run(process::cargo().args(["fetch", "--locked", "--quiet"]))?;
     let mut command = process::cargo();
     let arguments = ["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
     command.env("PATH", tools::path_with(&program)?).arg("deny").args(arguments);
