@@ -27,6 +27,7 @@ mod pools;
 mod ports;
 mod prefix_file;
 mod protocols;
+mod rate;
 mod reader;
 mod report;
 mod rules;

@@ -4,7 +4,7 @@ use foobar_ebpf::abi::ServicePort;
 use foobar_ebpf::abi::image::{Header, Unit};
 
 /// A compiled ruleset, and the services beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Generation {
     /// Sum of `foobar_ebpf::abi::setting` flags.
     pub flags: u32,
@@ -14,6 +14,12 @@ pub struct Generation {
     pub rules: Vec<String>,
     /// Services by slot.
     pub services: Vec<(String, ServicePort)>,
+    /// Names of the rules with a rate, by number of the rate.
+    pub limits: Vec<String>,
+    /// How many meters there are, of rates and of logs.
+    pub meters: u32,
+    /// Whether a rule has a rate for each source.
+    pub sources: bool,
 }
 
 impl Generation {

@@ -102,7 +102,7 @@ impl Explainer {
         rules: Vec<String>,
     ) -> Result<(Self, Generation), KernelError> {
         preflight::check()?;
-        let mut generation = Generation { flags, image: Vec::new(), rules, services: Vec::new() };
+        let mut generation = Generation { flags, rules, ..Generation::default() };
         if flags & setting::JUDGE == 0 {
             return Ok((Self::load(&generation, None)?, generation));
         }

@@ -9,9 +9,8 @@ use foobar_ebpf::abi::{GENERATION_ACTIVE, map};
 
 use super::counters;
 use super::error::KernelError;
-use super::ledger::{Ledger, Names};
+use super::ledger::{Ledger, Names, Rows};
 use super::loader::{Constants, CounterMap, Instance};
-use super::message::Named;
 use super::pins::{self, Pins};
 use super::sys;
 use crate::firewall::generation::Generation;
@@ -31,6 +30,7 @@ pub(super) struct Generations {
 struct Live {
     rules: CounterMap,
     services: CounterMap,
+    over: CounterMap,
     image_bytes: u64,
     /// Of its program; unknown where an earlier agent loaded it.
     constants: Option<Constants>,
@@ -47,8 +47,7 @@ struct Ahead {
 pub(super) struct Hits {
     pub(super) generation: u64,
     pub(super) image_bytes: u64,
-    pub(super) rules: Vec<Named>,
-    pub(super) services: Vec<Named>,
+    pub(super) rows: Rows,
 }
 
 impl Generations {
@@ -76,11 +75,11 @@ impl Generations {
         let judged = Pinned::open(pins, self.ledger.judging().number);
         let pending = self.ledger.pending().and_then(|names| Pinned::open(pins, names.number));
         if let Some(pending) = pending.filter(|pending| maps.contains(&pending.rules_id)) {
-            let (rules, services) = match &judged {
+            let last = match &judged {
                 Some(judged) => judged.live.read(self.ledger.judging())?,
-                None => Default::default(),
+                None => Rows::default(),
             };
-            self.ledger.promote(rules, services);
+            self.ledger.promote(last);
             self.live = Some(pending.live);
         } else {
             self.ledger.withdraw();
@@ -98,23 +97,25 @@ impl Generations {
             Some(ahead) => ahead.instance,
             None => Instance::ahead(&constants, pins)?,
         };
-        instance.write_image(&generation)?;
         let number = self.ledger.next_number();
+        instance.write_image(&generation, number)?;
         let folder = pins.generation(number);
         // An agent that died between making the folder and announcing it has left one.
         pins::remove(&folder)?;
         fs::create_dir(&folder).map_err(KernelError::io("cannot create", &folder))?;
-        for name in [map::RULES, map::SERVICES, map::IMAGE] {
+        for name in [map::RULES, map::SERVICES, map::OVER, map::IMAGE] {
             instance.pin_map(name, &folder)?;
         }
         let next = Live {
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
+            over: instance.take_counters(map::OVER)?,
             image_bytes: generation.image_bytes().len() as u64,
             constants: Some(constants),
         };
         let services = generation.service_names();
-        self.ledger.announce(Names { number, rules: generation.rules, services })?;
+        let Generation { rules, limits, .. } = generation;
+        self.ledger.announce(Names { number, rules, services, limits })?;
         let judge = instance.judge()?.fd().map_err(KernelError::bpf("cannot use the program"))?;
         if let Err(error) = self.slots.set(GENERATION_ACTIVE, judge, 0) {
             self.ledger.withdraw();
@@ -143,28 +144,28 @@ impl Generations {
     /// Adds what the generation before counted. The switch has happened: what goes wrong here
     /// is said and does not undo it.
     fn conclude(&mut self, previous: Option<Live>) {
-        let (rules, services) = match previous {
+        let last = match previous {
             Some(previous) => {
                 sys::wait_for_running_programs();
                 previous.read(self.ledger.judging()).unwrap_or_else(|error| {
                     tracing::error!("the counts of the last generation are lost: {error}");
-                    Default::default()
+                    Rows::default()
                 })
             }
-            None => Default::default(),
+            None => Rows::default(),
         };
-        self.ledger.promote(rules, services);
+        self.ledger.promote(last);
     }
 
     /// Reads the counters, with what earlier generations counted under the same names.
     pub(super) fn read(&self) -> Result<Hits, KernelError> {
         let Some(live) = &self.live else {
-            return Ok(Hits { generation: 0, image_bytes: 0, rules: Vec::new(), services: Vec::new() });
+            return Ok(Hits { generation: 0, image_bytes: 0, rows: Rows::default() });
         };
         let names = self.ledger.judging();
-        let (mut rules, mut services) = live.read(names)?;
-        self.ledger.add_carried(&mut rules, &mut services);
-        Ok(Hits { generation: names.number, image_bytes: live.image_bytes, rules, services })
+        let mut rows = live.read(names)?;
+        self.ledger.add_carried(&mut rows);
+        Ok(Hits { generation: names.number, image_bytes: live.image_bytes, rows })
     }
 
     /// Forgets every generation: their pins are gone.
@@ -199,6 +200,7 @@ impl Pinned {
         let live = Live {
             rules: counters(rules)?,
             services: counters(data(map::SERVICES)?)?,
+            over: counters(data(map::OVER)?)?,
             image_bytes,
             constants: None,
         };
@@ -207,11 +209,12 @@ impl Pinned {
 }
 
 impl Live {
-    fn read(&self, names: &Names) -> Result<(Vec<Named>, Vec<Named>), KernelError> {
-        Ok((
-            counters::read_named(&self.rules, &names.rules)?,
-            counters::read_named(&self.services, &names.services)?,
-        ))
+    fn read(&self, names: &Names) -> Result<Rows, KernelError> {
+        Ok(Rows {
+            rules: counters::read_named(&self.rules, &names.rules)?,
+            services: counters::read_named(&self.services, &names.services)?,
+            over: counters::read_named(&self.over, &names.limits)?,
+        })
     }
 }
 

@@ -23,6 +23,18 @@ pub(super) struct Names {
     pub(super) number: u64,
     pub(super) rules: Vec<String>,
     pub(super) services: Vec<String>,
+    /// Rules with a rate.
+    #[serde(default)]
+    pub(super) limits: Vec<String>,
+}
+
+/// Rows of one generation's counters, or of all.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) rules: Vec<Named>,
+    pub(super) services: Vec<Named>,
+    /// What rules did not match because it was over their rates.
+    pub(super) over: Vec<Named>,
 }
 
 /// Counts of earlier generations, by name.
@@ -30,6 +42,8 @@ pub(super) struct Names {
 pub(super) struct Carried {
     rules: BTreeMap<String, CounterSample>,
     services: BTreeMap<String, CounterSample>,
+    #[serde(default)]
+    over: BTreeMap<String, CounterSample>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -108,11 +122,10 @@ impl Ledger {
 
     /// The announced generation judges: adds what the one before it counted, by name. Must be
     /// called with the last counts of that one.
-    pub(super) fn promote(&mut self, rules: Vec<Named>, services: Vec<Named>) {
+    pub(super) fn promote(&mut self, last: Rows) {
         let Some(pending) = self.content.pending.take() else { return };
-        for (named, sums) in
-            [(rules, &mut self.content.carried.rules), (services, &mut self.content.carried.services)]
-        {
+        let Carried { rules, services, over } = &mut self.content.carried;
+        for (named, sums) in [(last.rules, rules), (last.services, services), (last.over, over)] {
             for Named { name, count } in named {
                 *sums.entry(name).or_default() += count;
             }
@@ -125,8 +138,9 @@ impl Ledger {
     }
 
     /// Adds what earlier generations counted to rows of the one that judges.
-    pub(super) fn add_carried(&self, rules: &mut [Named], services: &mut [Named]) {
-        for (rows, sums) in [(rules, &self.content.carried.rules), (services, &self.content.carried.services)]
+    pub(super) fn add_carried(&self, rows: &mut Rows) {
+        let Carried { rules, services, over } = &self.content.carried;
+        for (rows, sums) in [(&mut rows.rules, rules), (&mut rows.services, services), (&mut rows.over, over)]
         {
             for row in rows {
                 row.count += sums.get(&row.name).copied().unwrap_or_default();
@@ -185,11 +199,15 @@ mod tests {
     use super::*;
 
     fn names(number: u64, rules: &[&str]) -> Names {
-        Names { number, rules: rules.iter().map(ToString::to_string).collect(), services: Vec::new() }
+        Names { number, rules: rules.iter().map(ToString::to_string).collect(), ..Names::default() }
     }
 
     fn row(name: &str, packets: u64) -> Named {
         Named { name: name.to_owned(), count: CounterSample { packets, bytes: 0 } }
+    }
+
+    fn rules(rows: &[(&str, u64)]) -> Rows {
+        Rows { rules: rows.iter().map(|&(name, packets)| row(name, packets)).collect(), ..Rows::default() }
     }
 
     #[test]
@@ -197,15 +215,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open(folder.path()).unwrap();
         ledger.announce(names(1, &["a", "b", "policy"])).unwrap();
-        ledger.promote(Vec::new(), Vec::new());
+        ledger.promote(Rows::default());
         ledger.announce(names(2, &["b", "policy"])).unwrap();
-        ledger.promote(vec![row("a", 5), row("b", 7), row("policy", 1)], Vec::new());
+        ledger.promote(rules(&[("a", 5), ("b", 7), ("policy", 1)]));
         ledger.announce(names(3, &["policy", "a"])).unwrap();
-        ledger.promote(vec![row("b", 2), row("policy", 1)], Vec::new());
+        ledger.promote(rules(&[("b", 2), ("policy", 1)]));
 
-        let mut rows = [row("a", 100), row("b", 0), row("new", 3)];
-        Ledger::open(folder.path()).unwrap().add_carried(&mut rows, &mut []);
-        assert_eq!(rows, [row("a", 105), row("b", 9), row("new", 3)]);
+        let mut rows = rules(&[("a", 100), ("b", 0), ("new", 3)]);
+        Ledger::open(folder.path()).unwrap().add_carried(&mut rows);
+        assert_eq!(rows.rules, [row("a", 105), row("b", 9), row("new", 3)]);
         assert_eq!(ledger.judging().number, 3);
     }
 
@@ -214,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open(folder.path()).unwrap();
         ledger.announce(names(1, &["policy"])).unwrap();
-        ledger.promote(Vec::new(), Vec::new());
+        ledger.promote(Rows::default());
         ledger.announce(names(2, &["x", "policy"])).unwrap();
         let after_crash = Ledger::open(folder.path()).unwrap();
         assert_eq!(after_crash.judging(), &names(1, &["policy"]));
@@ -241,7 +259,7 @@ mod tests {
         let mut ledger = Ledger::open(folder.path()).unwrap();
         assert_eq!((ledger.judging().number, ledger.next_number()), (0, 1), "its generations are not ours");
         ledger.announce(names(1, &["a", "policy"])).unwrap();
-        ledger.promote(Vec::new(), Vec::new());
+        ledger.promote(Rows::default());
         let mut rows = [row("a", 2)];
         Ledger::open(folder.path()).unwrap().add_carried(&mut rows, &mut []);
         assert_eq!(rows, [row("a", 7)]);
@@ -259,7 +277,7 @@ mod tests {
         fs::write(folder.path().join(file_name(DATAPATH_VERSION)), EARLIER).unwrap();
         let mut ledger = Ledger::open(folder.path()).unwrap();
         ledger.announce(names(8, &["a", "policy"])).unwrap();
-        ledger.promote(Vec::new(), Vec::new());
+        ledger.promote(Rows::default());
         ledger.remove_new().unwrap();
         let mut rows = [row("a", 0)];
         Ledger::open(folder.path()).unwrap().add_carried(&mut rows, &mut []);

@@ -7,6 +7,7 @@ use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use foobar_ebpf::abi::answer::Allowance;
+use foobar_ebpf::abi::limit::{SEED_WORDS, SOURCE_SETS};
 use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, setting};
 use object::{Object, ObjectSection, ObjectSymbol};
 
@@ -20,8 +21,17 @@ use crate::firewall::generation::Generation;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
 
 /// Maps that outlive a generation, so that the next one finds them by their pins.
-const SHARED_MAPS: [&str; 6] =
-    [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::ANSWERS, map::LOGS];
+const SHARED_MAPS: [&str; 9] = [
+    map::GENERATIONS,
+    map::CONTROL,
+    map::INTERFACES,
+    map::OUTCOMES,
+    map::ANSWERS,
+    map::LOGS,
+    map::EVENTS,
+    map::SAMPLES,
+    map::SAMPLE_METERS,
+];
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;
@@ -54,6 +64,8 @@ pub(super) struct Constants {
     pub(super) image_bytes: u32,
     diagrams: u32,
     rule_slots: u32,
+    meters: u32,
+    sources: bool,
     service_count: u32,
     services: [u32; SERVICES_MAX],
 }
@@ -69,6 +81,8 @@ impl Constants {
             image_bytes: room_for(generation.image_bytes().len()),
             diagrams: generation.header().map_or(0, |header| header.diagrams),
             rule_slots: room_for(generation.rules.len()).max(1),
+            meters: generation.meters.max(1),
+            sources: generation.sources,
             service_count: clamp_u32(generation.services.len()),
             services,
         }
@@ -89,6 +103,13 @@ pub(super) fn allowance() -> Result<Allowance, KernelError> {
     Ok(Allowance::of_each(clamp_u32(cpus)))
 }
 
+/// Nobody outside this host can know it.
+fn secret() -> Result<[u64; SEED_WORDS], KernelError> {
+    let mut bytes = [[0; 8]; SEED_WORDS];
+    sys::fill_randomly(bytes.as_flattened_mut())?;
+    Ok(bytes.map(u64::from_ne_bytes))
+}
+
 /// A map of counters.
 pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 
@@ -98,7 +119,7 @@ impl Instance {
         let constants = generation.map(Constants::of);
         let instance = Self::set_up(constants.as_ref(), &Setup { pins, ..Setup::default() })?;
         if let Some(generation) = generation {
-            instance.write_image(generation)?;
+            instance.write_image(generation, 0)?;
         }
         Ok(instance)
     }
@@ -117,7 +138,7 @@ impl Instance {
         let setup = Setup { image, report: true, ..Setup::default() };
         let instance = Self::set_up(Some(&Constants::of(generation)), &setup)?;
         if image.is_none() {
-            instance.write_image(generation)?;
+            instance.write_image(generation, 0)?;
         }
         Ok(instance)
     }
@@ -143,6 +164,7 @@ impl Instance {
         let flags = constants.map_or(0, |constants| constants.flags) | report;
         // The loader keeps a reference until it loads.
         let allowance = allowance()?;
+        let seed = secret()?;
         if let Some(constants) = constants {
             let image_bytes = constants.image_bytes.max(clamp_u32(size_of::<image::Header>()));
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
@@ -153,14 +175,20 @@ impl Instance {
             loader.override_global(constant::SERVICES, &constants.services, true);
             loader.override_global(constant::ANSWER_INTERVAL_NS, &allowance.interval_ns, true);
             loader.override_global(constant::ANSWER_BURST_NS, &allowance.burst_ns, true);
+            loader.override_global(constant::SEED, &seed, true);
             loader.map_max_entries(map::RULES, constants.rule_slots);
+            loader.map_max_entries(map::METERS, constants.meters);
+            if constants.sources {
+                loader.map_max_entries(map::SOURCES, SOURCE_SETS);
+            }
         }
         let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;
         Ok(Self { ebpf })
     }
 
-    /// Writes a generation's image into its map, once, before anything judges by it.
-    pub(super) fn write_image(&self, generation: &Generation) -> Result<(), KernelError> {
+    /// Writes a generation's image into its map, once, before anything judges by it. Its samples bear
+    /// the number.
+    pub(super) fn write_image(&self, generation: &Generation, number: u64) -> Result<(), KernelError> {
         if generation.image.is_empty() {
             return Ok(());
         }
@@ -170,6 +198,9 @@ impl Instance {
         let mut value = Vec::with_capacity(size);
         value.extend_from_slice(generation.image_bytes());
         value.resize(size.max(value.len()), 0);
+        if let Some(place) = value.get_mut(image::GENERATION_OFFSET..).and_then(<[u8]>::first_chunk_mut) {
+            *place = number.to_ne_bytes();
+        }
         sys::write_only_value(image.fd().as_fd(), &value, size)
     }
 

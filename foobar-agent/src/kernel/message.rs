@@ -124,6 +124,21 @@ pub struct Counters {
     pub rules: Vec<Named>,
     /// By service.
     pub services: Vec<Named>,
+    /// By rule with a rate: packets that it did not match because they were over it.
+    pub over: Vec<Named>,
+    /// What became of samples of packets.
+    pub samples: Samples,
+}
+
+/// What became of samples of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Samples {
+    /// They are on their way to the agent, or were read.
+    pub emitted: u64,
+    /// Nobody read fast enough.
+    pub lost: u64,
+    /// There were more than may be.
+    pub withheld: u64,
 }
 
 /// One row of [`Counters::outcomes`].

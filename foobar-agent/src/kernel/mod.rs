@@ -39,6 +39,6 @@ pub use error::KernelError;
 pub use leftovers::remove_left;
 pub use message::{
     AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
-    Places,
+    Places, Samples,
 };
 pub use worker::Handle;

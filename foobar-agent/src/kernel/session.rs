@@ -14,6 +14,7 @@ use foobar_ebpf::abi::{
 
 use super::error::KernelError;
 use super::generations::{Generations, Hits};
+use super::ledger::Rows;
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
 use super::message::{Attached, Counters, Found, LogLevel, Places};
@@ -35,6 +36,7 @@ pub(super) struct Session {
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
+    samples: CounterMap,
     logical: Vec<u32>,
     _diagnostics: Diagnostics,
 }
@@ -70,6 +72,7 @@ impl Session {
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
             answers: instance.take_counters(map::ANSWERS)?,
+            samples: instance.take_counters(map::SAMPLES)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
             state_dir: places.state_dir.clone(),
@@ -154,8 +157,10 @@ impl Session {
     pub(super) fn read(&self) -> Result<Counters, KernelError> {
         let outcomes = counters::read_outcomes(&self.outcomes, self.logical.iter().copied())?;
         let answers = counters::read_answers(&self.answers)?;
-        let Hits { generation, image_bytes, rules, services } = self.generations.read()?;
-        Ok(Counters { generation, image_bytes, outcomes, answers, rules, services })
+        let samples = counters::read_samples(&self.samples)?;
+        let Hits { generation, image_bytes, rows: Rows { rules, services, over } } =
+            self.generations.read()?;
+        Ok(Counters { generation, image_bytes, outcomes, answers, rules, services, over, samples })
     }
 
     /// Switches the datapath's diagnostics.

@@ -161,6 +161,20 @@ pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<Option<u
     }
 }
 
+/// Fills bytes with what nobody can guess.
+pub(super) fn fill_randomly(bytes: &mut [u8]) -> Result<(), KernelError> {
+    // SAFETY: as many writable bytes as the call is told.
+    let written = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    // Up to 256 bytes come whole (getrandom(2)).
+    if usize::try_from(written) == Ok(bytes.len()) {
+        return Ok(());
+    }
+    Err(KernelError::System {
+        what: "the kernel gives no random numbers",
+        source: io::Error::last_os_error(),
+    })
+}
+
 /// Returns when every packet that was being judged at the call has left the datapath.
 ///
 /// `MEMBARRIER_CMD_GLOBAL` waits for an RCU grace period (Linux 4.3); XDP programs run inside

@@ -5,8 +5,10 @@
 //! adopted by an agent.
 
 pub mod answer;
+pub mod event;
 pub mod fragment;
 pub mod image;
+pub mod limit;
 pub mod report;
 pub mod traffic;
 
@@ -55,6 +57,20 @@ pub mod map {
     /// Per-CPU array of one `u64`, a [`crate::reject::Limit`]: up to when, in nanoseconds of the
     /// boot clock, answers are used up.
     pub const ANSWER_LIMIT: &str = "ANSWER_LIMIT";
+    /// Array of one `u64` a meter: up to when it is used up, in [`super::limit`]'s ticks. Each generation has
+    /// its own.
+    pub const METERS: &str = "METERS";
+    /// Array of [`super::limit::SourceSet`]. Each generation has its own.
+    pub const SOURCES: &str = "SOURCES";
+    /// Per-CPU array of [`super::Counter`] by meter of a rate: packets that the rule did not match because
+    /// they were over it. Each generation has its own.
+    pub const OVER: &str = "OVER";
+    /// Ring buffer of [`super::event::Event`]. Shared.
+    pub const EVENTS: &str = "EVENTS";
+    /// Per-CPU array of [`super::Counter`] by [`super::event::Outcome`]. Shared.
+    pub const SAMPLES: &str = "SAMPLES";
+    /// Array of one `u64` for each of [`super::event::Cause`], as in [`METERS`]. Shared.
+    pub const SAMPLE_METERS: &str = "SAMPLE_METERS";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -74,6 +90,8 @@ pub mod constant {
     pub const ANSWER_INTERVAL_NS: &str = "ANSWER_INTERVAL_NS";
     /// `u64`: `burst_ns` of [`super::answer::Allowance`].
     pub const ANSWER_BURST_NS: &str = "ANSWER_BURST_NS";
+    /// `[u64; SEED_WORDS]`: the secret that spreads sources over [`super::map::SOURCES`].
+    pub const SEED: &str = "SEED";
 }
 
 /// Slot of [`map::GENERATIONS`] that packets are judged by. Writing it is the one write that
@@ -90,8 +108,10 @@ pub mod control {
     pub const CONFIRM_DEADLINE_NS: u32 = 0;
     /// Most detailed level of diagnostics to emit: 0 none, 1 error … 5 trace.
     pub const LOG_LEVEL: u32 = 1;
+    /// What is sampled for those who watch: 0 nothing, 1 packets that do not pass, 2 every packet.
+    pub const EVENTS: u32 = 6;
     /// How many words there are.
-    pub const WORDS: u32 = 2;
+    pub const WORDS: u32 = 8;
 }
 
 /// Lines of diagnostics that one CPU writes in a second at most.
@@ -188,6 +208,10 @@ pub mod setting {
     pub const DHCP: u32 = 1 << 4;
     /// A rule or the policy rejects: senders are told.
     pub const REJECT: u32 = 1 << 5;
+    /// A rule has a rate.
+    pub const LIMITS: u32 = 1 << 7;
+    /// A rule has a log.
+    pub const LOG: u32 = 1 << 8;
     /// The program returns [`super::report::word`] in the place of an XDP action, and answers nobody. Only
     /// for test runs: attached, it would pass no packet.
     pub const REPORT: u32 = 1 << 31;

@@ -4,12 +4,15 @@
 //! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit ─► (answer)
 //! ```
 
+mod events;
 mod exit;
 mod fragments;
 mod image;
+mod limits;
 mod maps;
 mod reject;
 mod state;
+mod told;
 mod trace;
 
 use aya_ebpf::bindings::xdp_action;
@@ -67,7 +70,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     if judgement.verdict == Verdict::Allow && parsed.status == Status::Packet {
         exit::count_services(&reader, &parsed.packet);
     }
-    trace::packet(&ctx, parsed, &judgement);
+    told::packet(&ctx, &judgement, interface, flags);
     let action = exit::count(interface, &judgement, length_bytes);
     // A constant for the verifier: the program of an interface does not hold this.
     if flags & setting::REPORT != 0 {

@@ -32,6 +32,8 @@ fn rule(name: &str, line: u32, action: Verdict) -> Rule {
         icmp_types: None,
         tcp_flags: None,
         interfaces: None,
+        rate: None,
+        log: None,
     }
 }
 

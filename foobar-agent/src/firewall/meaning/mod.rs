@@ -225,6 +225,8 @@ mod tests {
             icmp_types: None,
             tcp_flags: None,
             interfaces: None,
+            rate: None,
+            log: None,
         }
     }
 
