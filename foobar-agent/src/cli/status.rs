@@ -122,7 +122,7 @@ fn rules(rules: &[RuleSnapshot], style: Style) -> Option<String> {
     } else {
         "Rules by packets".to_owned()
     };
-    (!rules.is_empty()).then(|| titled(&title, &lists::rules(top, style)))
+    (!rules.is_empty()).then(|| titled(&title, &lists::hits(top, style)))
 }
 
 fn services(snapshot: &Snapshot, style: Style) -> Option<String> {

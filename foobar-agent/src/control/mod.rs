@@ -21,6 +21,7 @@ pub use self::refusal::{Refusal, describe};
 pub use self::ruleset::{NotARuleset, RuleText, RulesetInForce, RulesetText};
 use crate::config::Diagnostics;
 use crate::firewall::numbers::InterfaceNumbers;
+use crate::firewall::rate::Rate;
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
 
@@ -96,6 +97,9 @@ pub struct RuleInForce {
     pub name: String,
     /// Its line in the configuration.
     pub line: u32,
+    /// Its rate.
+    #[serde(default)]
+    pub rate: Option<Rate>,
 }
 
 /// The body of `POST /v1/datapath-log`.

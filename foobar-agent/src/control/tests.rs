@@ -61,7 +61,7 @@ impl Agent for Fake {
     }
 
     async fn in_force(&self) -> Result<InForce, Refusal> {
-        let rule = RuleInForce { name: "ssh".to_owned(), line: 7 };
+        let rule = RuleInForce { name: "ssh".to_owned(), line: 7, rate: None };
         Ok(InForce { generation: 8, rules: vec![rule], ..InForce::default() })
     }
 

@@ -260,9 +260,9 @@ mod tests {
         assert_eq!((ledger.judging().number, ledger.next_number()), (0, 1), "its generations are not ours");
         ledger.announce(names(1, &["a", "policy"])).unwrap();
         ledger.promote(Rows::default());
-        let mut rows = [row("a", 2)];
-        Ledger::open(folder.path()).unwrap().add_carried(&mut rows, &mut []);
-        assert_eq!(rows, [row("a", 7)]);
+        let mut rows = rules(&[("a", 2)]);
+        Ledger::open(folder.path()).unwrap().add_carried(&mut rows);
+        assert_eq!(rows.rules, [row("a", 7)]);
         // The start that made it fails after all.
         ledger.remove_new().unwrap();
         assert!(!ours.exists());
@@ -279,9 +279,9 @@ mod tests {
         ledger.announce(names(8, &["a", "policy"])).unwrap();
         ledger.promote(Rows::default());
         ledger.remove_new().unwrap();
-        let mut rows = [row("a", 0)];
-        Ledger::open(folder.path()).unwrap().add_carried(&mut rows, &mut []);
-        assert_eq!(rows, [row("a", 5)]);
+        let mut rows = rules(&[("a", 0)]);
+        Ledger::open(folder.path()).unwrap().add_carried(&mut rows);
+        assert_eq!(rows.rules, [row("a", 5)]);
         fs::write(folder.path().join("interfaces.json"), "{}").unwrap();
         remove_all(folder.path()).unwrap();
         let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();

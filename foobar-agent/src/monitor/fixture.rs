@@ -6,7 +6,8 @@ use crate::balancer::{
 };
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
-    AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    AnswerCount, InterfaceSnapshot, OutcomeCount, RateSnapshot, ReloadSnapshot, RuleSnapshot, SampleCounts,
+    ServiceSnapshot, Snapshot,
 };
 
 /// When the scenario is looked at, in seconds since the epoch.
@@ -42,11 +43,12 @@ pub(crate) fn scenario() -> Snapshot {
         ],
         rules: vec![
             rule("web", "allow", 1_234_500, 987_650_000),
-            rule("ssh", "allow", 67, 4_321),
+            RuleSnapshot { rate: Some(rate()), ..rule("ssh", "allow", 67, 4_321) },
             rule("telnet", "reject", 5, 300),
             rule(RuleSnapshot::POLICY, "drop", 1_010, 60_600),
         ],
         answers: vec![answer("tcp-rst", 3), answer("limit", 2)],
+        samples: SampleCounts { emitted: 120, lost: 4, withheld: 9 },
         services: vec![ServiceSnapshot {
             name: "nginx".to_owned(),
             port: 80,
@@ -115,8 +117,12 @@ fn outcome(verdict: &str, reason: &str, packets: u64, bytes: u64) -> OutcomeCoun
     OutcomeCount { verdict: verdict.to_owned(), reason: reason.to_owned(), packets, bytes }
 }
 
+fn rate() -> RateSnapshot {
+    RateSnapshot { rate: "10 connections/minute per source".to_owned(), over_packets: 11, over_bytes: 660 }
+}
+
 fn rule(name: &str, action: &str, packets: u64, bytes: u64) -> RuleSnapshot {
-    RuleSnapshot { name: name.to_owned(), action: action.to_owned(), packets, bytes }
+    RuleSnapshot { name: name.to_owned(), action: action.to_owned(), packets, bytes, rate: None }
 }
 
 fn answer(outcome: &str, packets: u64) -> AnswerCount {

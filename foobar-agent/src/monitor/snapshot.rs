@@ -25,6 +25,9 @@ pub struct Snapshot {
     pub rules: Vec<RuleSnapshot>,
     /// What became of the answers to rejected packets. Those that never occurred may be absent.
     pub answers: Vec<AnswerCount>,
+    /// What became of samples of packets, for rules with a log and for those who watch.
+    #[serde(default)]
+    pub samples: SampleCounts,
     /// What the kernel counts by protocol.
     pub services: Vec<ServiceSnapshot>,
     /// The load balancer; `None`: this host balances nothing.
@@ -86,6 +89,31 @@ pub struct RuleSnapshot {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Its rate; `None`: it has none.
+    #[serde(default)]
+    pub rate: Option<RateSnapshot>,
+}
+
+/// A rule's rate, and what it came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateSnapshot {
+    /// In words: `10 packets/minute per source`.
+    pub rate: String,
+    /// Packets that the rule did not match because they were over it.
+    pub over_packets: u64,
+    /// Their bytes.
+    pub over_bytes: u64,
+}
+
+/// What became of samples of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleCounts {
+    /// They were given to the agent.
+    pub emitted: u64,
+    /// The agent did not read fast enough.
+    pub lost: u64,
+    /// There were more than may be in a second.
+    pub withheld: u64,
 }
 
 impl RuleSnapshot {

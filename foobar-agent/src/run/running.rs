@@ -207,7 +207,9 @@ impl Agent for Running {
                 Wanted::Auto => interfaces.attached_names(),
             },
             numbers: interfaces.numbers.clone(),
-            rules: rules.map(|rule| RuleInForce { name: rule.name.clone(), line: rule.line }).collect(),
+            rules: rules
+                .map(|rule| RuleInForce { name: rule.name.clone(), line: rule.line, rate: rule.rate })
+                .collect(),
         })
     }
 
