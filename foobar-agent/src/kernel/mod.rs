@@ -16,6 +16,7 @@
 
 mod attach;
 mod counters;
+mod desk;
 mod error;
 pub mod explain;
 mod foreign;
@@ -41,7 +42,8 @@ pub use error::KernelError;
 pub use leftovers::remove_left;
 pub use message::{
     AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
-    Places,
+    Places, Settlement,
 };
 pub use process::{COMMAND, KernelProcess, serve};
+pub(crate) use wire::Channel;
 pub use worker::{Ending, Handle};
