@@ -68,7 +68,7 @@ fn certificate(mut table: Table<'_>) -> Option<CertificateFiles> {
 }
 
 /// Whether it can be read is for the balancer to find out, perhaps on another host.
-fn existing_file(value: Value<'_>) -> Option<PathBuf> {
+pub(super) fn existing_file(value: Value<'_>) -> Option<PathBuf> {
     let path = file(value)?;
     if desk::is_absent(&path) {
         let message = format!("there is no file {}", quoted(&path.to_string_lossy()));

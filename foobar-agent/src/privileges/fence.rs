@@ -15,7 +15,7 @@ const NEWEST: ABI = ABI::V6;
 
 /// What any process of this kind reads: the kernel's pictures of itself, names, time zones, certificate
 /// authorities, and the C library's parts that look names up.
-const COMMON: [&str; 16] = [
+const COMMON: [&str; 19] = [
     "/proc",
     "/sys",
     "/dev/null",
@@ -29,6 +29,9 @@ const COMMON: [&str; 16] = [
     "/etc/protocols",
     "/etc/resolv.conf",
     "/etc/services",
+    "/etc/pki",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
     "/etc/ssl/certs",
     "/usr",
     "/lib",

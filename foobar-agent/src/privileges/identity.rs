@@ -75,13 +75,13 @@ fn find(wanted: Option<&str>, passwd: &str) -> Result<Identity, PrivilegeError> 
             (Some(user), _) => Ok(user),
             (None, Ok(uid)) => {
                 let user = users(passwd).find(|user| user.uid == uid);
-                Ok(user.unwrap_or(Identity { name: name.to_owned(), uid, gid: uid }))
+                Ok(user.unwrap_or_else(|| Identity { name: name.to_owned(), uid, gid: uid }))
             }
             (None, Err(_)) => Err(PrivilegeError::NoSuchUser(name.to_owned())),
         },
         None => Ok(named(USUAL)
             .or_else(|| users(passwd).find(|user| user.uid == NOBODY))
-            .unwrap_or(Identity { name: NOBODY.to_string(), uid: NOBODY, gid: NOBODY })),
+            .unwrap_or_else(|| Identity { name: NOBODY.to_string(), uid: NOBODY, gid: NOBODY })),
     }
 }
 

@@ -15,6 +15,8 @@ mod capabilities;
 mod fence;
 pub mod folders;
 pub mod identity;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -20,6 +20,9 @@ const STATE_LOCK: &str = "state.lock";
 /// Folders of which a rule for one configuration would open far more than that.
 const NOBODYS_OWN: [&str; 3] = ["/", "/etc", "/root"];
 
+/// Variables that say where the system's certificate authorities are, if not where they usually are.
+const AUTHORITIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
 /// What the agent stands on when it has given up its privileges.
 pub(super) struct Ground {
     pub(super) config: Config,
@@ -84,6 +87,7 @@ fn readable(config: Option<&Path>, files: &[PathBuf]) -> Vec<PathBuf> {
     let named = config.iter().chain(files);
     let leading = named.flat_map(|path| [Some(path.clone()), path.canonicalize().ok()]).flatten();
     let mut folders: Vec<PathBuf> = leading.filter_map(|path| Some(path.parent()?.to_owned())).collect();
+    folders.extend(AUTHORITIES.iter().filter_map(std::env::var_os).map(PathBuf::from));
     folders.sort();
     folders.dedup();
     for folder in folders.iter().filter(|folder| NOBODYS_OWN.iter().any(|wide| *folder == Path::new(wide))) {
