@@ -1,6 +1,7 @@
 //! The datapath as one agent holds it: shared maps, the program that is attached, the
 //! generation that judges, and the counters that follow names from one generation to the next.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::{fs, io};
@@ -13,6 +14,7 @@ use foobar_ebpf::abi::{
 };
 
 use super::error::KernelError;
+use super::foreign::Survey;
 use super::generations::{Generations, Hits};
 use super::ledger::Rows;
 use super::loader::{CounterMap, Instance};
@@ -20,13 +22,17 @@ use super::log::Diagnostics;
 use super::message::{Attached, Counters, Found, LogLevel, Places};
 use super::pins::{self, Pins};
 use super::value::Plain;
-use super::{attach, counters, foreign, ledger, link, preflight};
+use super::{attach, counters, ledger, link, preflight};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
 
+/// Shared maps whose descriptors the agent may have, to read and to write.
+const LENT_MAPS: [&str; 0] = [];
+
 pub(super) struct Session {
     pins: Rc<Pins>,
+    survey: Survey,
     state_dir: PathBuf,
     root: Xdp,
     /// The kernel's number of `root`.
@@ -43,12 +49,12 @@ pub(super) struct Session {
 
 impl Session {
     /// Opens what an earlier agent left, or makes it; where that fails, what was made is removed.
-    pub(super) fn open(places: &Places) -> Result<(Self, Found), KernelError> {
+    pub(super) fn open(places: &Places, survey: Survey) -> Result<(Self, Found), KernelError> {
         preflight::check()?;
         let pins = Rc::new(Pins::open(&places.pin_dir)?);
         let links = pins.linked()?;
         let found = Found { fresh: links.is_empty() && !pins.root().exists(), links };
-        match Self::open_at(&pins, places) {
+        match Self::open_at(&pins, places, survey) {
             Ok(session) => Ok((session, found)),
             Err(error) => {
                 if found.fresh
@@ -61,7 +67,7 @@ impl Session {
         }
     }
 
-    fn open_at(pins: &Rc<Pins>, places: &Places) -> Result<Self, KernelError> {
+    fn open_at(pins: &Rc<Pins>, places: &Places, survey: Survey) -> Result<Self, KernelError> {
         fs::create_dir_all(&places.state_dir).map_err(KernelError::io("cannot create", &places.state_dir))?;
         let mut instance = Instance::load(None, Some(pins))?;
         let root = open_root(&mut instance, pins)?;
@@ -75,6 +81,7 @@ impl Session {
             samples: instance.take_counters(map::SAMPLES)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
+            survey,
             state_dir: places.state_dir.clone(),
             root,
             root_id,
@@ -105,7 +112,7 @@ impl Session {
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
             Some(present) if present.program != self.root_id || !pin.exists() => {
-                Err(foreign::refuse(&self.pins, interface, present))
+                Err(self.survey.refuse(&self.pins, interface, present))
             }
             Some(XdpPresent { program, mode: before }) if before.satisfies(mode) => {
                 Ok(Attached { program, mode: before, native_refused: None, before: Some(before) })
@@ -168,6 +175,16 @@ impl Session {
         self.control
             .set(control::LOG_LEVEL, level as u64, 0)
             .map_err(KernelError::bpf("cannot set the level of diagnostics"))
+    }
+
+    /// The descriptor of a map that the agent uses by itself. Updating a map that is held needs no
+    /// capability (Linux 5.19, whatever `kernel.unprivileged_bpf_disabled` says).
+    pub(super) fn map(&self, name: &str) -> Result<OwnedFd, KernelError> {
+        if !LENT_MAPS.contains(&name) {
+            return Err(KernelError::MapWithheld(name.to_owned()));
+        }
+        let map = MapData::from_pin(self.pins.map(name)).map_err(KernelError::bpf("cannot open a map"))?;
+        map.fd().as_fd().try_clone_to_owned().map_err(KernelError::io("cannot lend", self.pins.map(name)))
     }
 
     /// Takes the datapath off every interface and removes all that it left, of every version.
