@@ -94,7 +94,6 @@ mod tests {
                 status: Status::Packet,
                 packet: Packet::NONE,
                 datagram: Datagram { identification: 7, protocol: 17 },
-                length_bytes: 0,
             },
         );
         let judgement = Judgement::without_rule(Verdict::Reject, Reason::Essential);

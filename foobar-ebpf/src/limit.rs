@@ -7,7 +7,7 @@
 
 use core::sync::atomic::AtomicU64;
 
-use crate::abi::image::Edge;
+use crate::abi::image::{Edge, Note};
 use crate::abi::limit::{
     AMOUNT_MAX, LOCKED, Meter, SEED_WORDS, SOURCE_SETS, SOURCE_WAYS, SourceEntry, SourceSet, TICKS_PER_NS,
     counts,
@@ -37,9 +37,9 @@ pub struct Question {
 }
 
 impl Question {
-    /// About a packet that was parsed, and whose key is this.
+    /// About a packet that was parsed, and whose key and length are these.
     #[inline(always)]
-    pub fn about(parsed: &Parsed, key: &Key) -> Self {
+    pub fn about(parsed: &Parsed, key: &Key, length_bytes: u32) -> Self {
         const SYN: u8 = 0x02;
         const ACK: u8 = 0x10;
         let transport = &parsed.packet.transport;
@@ -48,7 +48,7 @@ impl Question {
             is_ipv4: parsed.packet.is_ipv4(),
             opens_connection: transport.kind == TransportKind::Tcp
                 && transport.tcp_flags & (SYN | ACK) == SYN,
-            length_bytes: parsed.length_bytes,
+            length_bytes,
         }
     }
 
@@ -107,7 +107,7 @@ pub enum Answer {
 /// Asks the rule at an end; charges what is within its rate, and counts what is over it.
 #[inline(always)]
 pub fn ask<I: Image, T: LimitTable>(image: &I, table: &T, question: &Question, end: Edge) -> Answer {
-    let Some(limit) = image.note(end.index()).and_then(|note| note.limit()) else { return Answer::Stands };
+    let Some(limit) = image.note(end.index()).and_then(Note::limit) else { return Answer::Stands };
     // An image that cannot be read lets nothing be within a rate.
     if image.meter(limit).is_some_and(|meter| admits(table, limit, meter, question)) {
         return Answer::Stands;
@@ -184,11 +184,8 @@ fn set_of<T: LimitTable>(table: &T, [high, low]: [u64; 2], meter: u32) -> u32 {
         .wrapping_add(table.seed(2).wrapping_mul(half(high)))
         .wrapping_add(table.seed(3).wrapping_mul(low >> 32))
         .wrapping_add(table.seed(4).wrapping_mul(half(low)))
-        .wrapping_add(table.seed(5).wrapping_mul(meter as u64));
-    #[expect(clippy::cast_possible_truncation, reason = "the high half")]
-    {
-        (sum >> 32) as u32 & (SOURCE_SETS - 1)
-    }
+        .wrapping_add(table.seed(5).wrapping_mul(u64::from(meter)));
+    (sum >> 32) as u32 & (SOURCE_SETS - 1)
 }
 
 /// Takes an amount from a source's own meter, if it has so much.

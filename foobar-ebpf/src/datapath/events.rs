@@ -5,6 +5,7 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use foobar_ebpf::abi::event::{self, Cause, Event, FRAME_BYTES_MAX, Outcome, watch};
 use foobar_ebpf::abi::fragment::NO_RULE;
+use foobar_ebpf::abi::image::Note;
 use foobar_ebpf::abi::limit::TICKS_PER_NS;
 use foobar_ebpf::abi::{control, setting};
 use foobar_ebpf::classifier::Image;
@@ -82,7 +83,7 @@ pub(super) fn sample(ctx: *mut xdp_md, about: &About) {
 #[inline(always)]
 fn is_logged(rule: u32, at_ns: u64) -> bool {
     let Some(image) = MapImage::of_generation() else { return false };
-    let Some(number) = image.note(rule).and_then(|note| note.log()) else { return false };
+    let Some(number) = image.note(rule).and_then(Note::log) else { return false };
     let (Some(meter), Some(cell)) = (image.meter(number), maps::meter(number)) else { return false };
     limit::take(cell, meter, 1, at_ns * TICKS_PER_NS)
 }

@@ -51,7 +51,7 @@ impl Limits for KernelState {
 #[inline(never)]
 fn settle(parsed: &Parsed, key: &Key, end: Edge) -> Edge {
     let Some(asking) = maps::asking() else { return Edge::UNREADABLE };
-    asking.question = Question::about(parsed, key);
+    asking.question = Question::about(parsed, key, maps::length_bytes());
     asking.edge = end;
     foobar_settle();
     maps::asking().map_or(Edge::UNREADABLE, |asking| asking.settled)

@@ -95,6 +95,8 @@ static SAMPLE_METERS: Array<AtomicU64> = Array::with_max_entries(Cause::COUNT, 0
 pub(super) struct Memory {
     pub(super) parser: Scratch,
     pub(super) key: Key,
+    /// Bytes of the packet, from the Ethernet header on.
+    pub(super) length_bytes: u32,
 }
 
 #[unsafe(no_mangle)]
@@ -206,6 +208,13 @@ pub(super) fn memory() -> Option<&'static mut Memory> {
     // packet is judged on this CPU until this one is done. Zeroes, which it begins with, are a
     // value, and the parser writes before it reads.
     SCRATCH.get_ptr_mut(0).map(|memory| unsafe { &mut *memory })
+}
+
+/// Bytes of the packet that this CPU judges, for those whom nobody hands the memory in which they stand.
+#[inline(always)]
+pub(super) fn length_bytes() -> u32 {
+    // SAFETY: the map gave a valid, aligned pointer, and nothing else of the value is touched.
+    SCRATCH.get_ptr(0).map_or(0, |memory| unsafe { (&raw const (*memory).length_bytes).read() })
 }
 
 /// What this CPU answers with: memory to put an answer together, and how many there may be.

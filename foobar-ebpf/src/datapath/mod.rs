@@ -63,6 +63,7 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
         // Never: the map has the entry that is asked for.
         return xdp_action::XDP_ABORTED;
     };
+    memory.length_bytes = length_bytes as u32;
     let parsed = packet::parse(&reader, &mut memory.parser);
     let image = MapImage::of_generation();
     let flags = maps::FLAGS.load();

@@ -25,8 +25,6 @@ pub struct Parsed {
     pub packet: Packet,
     /// What a fragment is a part of; of no meaning where the packet is none.
     pub datagram: Datagram,
-    /// Bytes of the frame, from the Ethernet header on.
-    pub length_bytes: u32,
 }
 
 /// What all fragments of a datagram say alike, beside their addresses.
@@ -180,12 +178,7 @@ impl Scratch {
     /// Before the first packet.
     pub const EMPTY: Self = Self {
         header: ip::Header::NONE,
-        parsed: Parsed {
-            status: Status::Foreign,
-            packet: Packet::NONE,
-            datagram: Datagram::NONE,
-            length_bytes: 0,
-        },
+        parsed: Parsed { status: Status::Foreign, packet: Packet::NONE, datagram: Datagram::NONE },
     };
 
     /// The frame that was parsed last.
@@ -219,10 +212,6 @@ pub fn parse<'s, R: PacketReader + ?Sized>(reader: &R, scratch: &'s mut Scratch)
         Ok(status) => status,
         Err(reason) => Status::Malformed(reason),
     };
-    #[expect(clippy::cast_possible_truncation, reason = "a frame")]
-    {
-        scratch.parsed.length_bytes = reader.length_bytes() as u32;
-    }
     reader.forget();
     &scratch.parsed
 }

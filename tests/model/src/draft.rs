@@ -295,7 +295,7 @@ fn rule(chance: &mut Chance, number: usize, actions: &[&'static str]) -> DraftRu
         fields.push(("interface", names));
     }
     // A rate that no test exceeds, on no more rules than may have one.
-    if number % 5 == 0 && number < 5 * 64 && chance.once_in(3) {
+    if number.is_multiple_of(5) && number < 5 * 64 && chance.once_in(3) {
         fields.push(("rate", vec![quoted(chance.one(&["1000M/second", "1000000M bytes/second"]))]));
         if chance.once_in(2) {
             fields.push(("rate_per", vec![quoted(chance.one(&["source", "rule"]))]));
