@@ -23,22 +23,28 @@ mod generations;
 mod ledger;
 mod leftovers;
 mod link;
+mod loaded;
 mod loader;
 mod log;
 mod message;
 pub mod offline;
 mod pins;
 mod preflight;
+mod replace;
 mod session;
+mod switch;
 mod sys;
 pub mod traffic;
+mod upgrade;
 mod value;
 mod worker;
 
 pub use error::KernelError;
+pub use foreign::{Holder, Owner, holders};
 pub use leftovers::remove_left;
 pub use message::{
-    AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
-    Places,
+    AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, Installed, InterfaceOutcome,
+    LogLevel, Manner, Named, Places, Standing, Trial,
 };
+pub use sys::boot_now_ns;
 pub use worker::Handle;

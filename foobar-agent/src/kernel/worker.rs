@@ -5,7 +5,7 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::KernelError;
-use super::message::{Attached, Counters, Found, LogLevel, Places, Reply, Request};
+use super::message::{Attached, Counters, Found, Installed, LogLevel, Manner, Places, Reply, Request};
 use super::session::Session;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
@@ -50,12 +50,60 @@ impl Handle {
     /// Makes a generation the one that judges; on an error the old one goes on.
     ///
     /// # Errors
-    /// When the kernel refuses it.
-    pub async fn install(&self, generation: Generation) -> Result<(), KernelError> {
-        self.ask(Request::Install(generation)).await.map(|_| ())
+    /// When the kernel refuses it, or another one is on trial.
+    pub async fn install(&self, generation: Generation, manner: Manner) -> Result<Installed, KernelError> {
+        match self.ask(Request::Install { generation, manner }).await? {
+            Reply::Installed(installed) => Ok(installed),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Lets the generation that is on trial judge for good; gives its number.
+    ///
+    /// # Errors
+    /// When nothing is on trial, or no longer.
+    pub async fn confirm(&self) -> Result<u64, KernelError> {
+        self.ask_what_judges(Request::Confirm).await
+    }
+
+    /// Has the generation before judge again, and ends a trial; gives its number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn roll_back(&self) -> Result<u64, KernelError> {
+        self.ask_what_judges(Request::RollBack).await
+    }
+
+    async fn ask_what_judges(&self, request: Request) -> Result<u64, KernelError> {
+        match self.ask(request).await? {
+            Reply::Judges(generation) => Ok(generation),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Where a trial was not confirmed in time, makes the return last that the datapath has done by itself;
+    /// gives the number of the generation that judges again.
+    ///
+    /// # Errors
+    /// When the kernel does not write.
+    pub async fn return_overdue(&self) -> Result<Option<u64>, KernelError> {
+        match self.ask(Request::ReturnOverdue).await? {
+            Reply::Returned(generation) => Ok(generation),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Removes what is left of other versions, where nothing of theirs is attached any more; their counts
+    /// go on in ours.
+    ///
+    /// # Errors
+    /// When a file or pin cannot be written or removed.
+    pub async fn finish_upgrade(&self) -> Result<(), KernelError> {
+        self.ask(Request::FinishUpgrade).await.map(|_| ())
     }
 
     /// Attaches the datapath to an interface, or goes on with what is attached in a mode that fits.
+    /// Takes the place of somebody else's program only with `replace`.
     ///
     /// # Errors
     /// When the interface does not take it.
@@ -64,8 +112,9 @@ impl Handle {
         interface: Interface,
         logical: u32,
         mode: AttachMode,
+        replace: bool,
     ) -> Result<Attached, KernelError> {
-        match self.ask(Request::Attach { interface, logical, mode }).await? {
+        match self.ask(Request::Attach { interface, logical, mode, replace }).await? {
             Reply::Attached(attached) => Ok(attached),
             _ => Err(KernelError::WorkerGone),
         }
@@ -133,7 +182,7 @@ impl Handle {
 fn work(mut inbox: mpsc::Receiver<Envelope>) {
     let mut session: Option<Session> = None;
     while let Some((request, answer)) = inbox.blocking_recv() {
-        let installs = matches!(request, Request::Install(_));
+        let installs = matches!(request, Request::Install { .. });
         let reply = answer_to(&mut session, request);
         let installed = installs && reply.is_ok();
         // The asker may have gone; the work is done all the same.
@@ -154,11 +203,17 @@ fn answer_to(opened: &mut Option<Session>, request: Request) -> Result<Reply, Ke
             Ok(Reply::Opened(found))
         }
         (_, None) => Err(KernelError::NotOpen),
-        (Request::Attach { interface, logical, mode }, Some(session)) => {
-            session.attach(&interface, logical, mode).map(Reply::Attached)
+        (Request::Attach { interface, logical, mode, replace }, Some(session)) => {
+            session.attach(&interface, logical, mode, replace).map(Reply::Attached)
         }
         (Request::Read, Some(session)) => session.read().map(Reply::Counters),
-        (Request::Install(generation), Some(session)) => session.install(generation).map(|()| Reply::Done),
+        (Request::Install { generation, manner }, Some(session)) => {
+            session.install(generation, manner).map(Reply::Installed)
+        }
+        (Request::Confirm, Some(session)) => session.confirm().map(Reply::Judges),
+        (Request::RollBack, Some(session)) => session.roll_back().map(Reply::Judges),
+        (Request::ReturnOverdue, Some(session)) => session.return_overdue().map(Reply::Returned),
+        (Request::FinishUpgrade, Some(session)) => session.finish_upgrade().map(|()| Reply::Done),
         (Request::Release { ifindex }, Some(session)) => session.release(ifindex).map(|()| Reply::Done),
         (Request::Forget { ifindex }, Some(session)) => session.forget(ifindex).map(|()| Reply::Done),
         (Request::SetLogLevel(level), Some(session)) => session.set_log_level(level).map(|()| Reply::Done),

@@ -7,6 +7,7 @@ use crate::balancer::{
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
     AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    Standing,
 };
 
 /// When the scenario is looked at, in seconds since the epoch.
@@ -16,6 +17,10 @@ pub(crate) const NOW_SECONDS: f64 = 1_790_000_000.0;
 /// certificate about to expire and a refused reload.
 pub(crate) fn scenario() -> Snapshot {
     Snapshot {
+        standing: Standing {
+            configuration: Some("/etc/foobar/foobar.toml".to_owned()),
+            ..Standing::default()
+        },
         host: "lb".to_owned(),
         version: "0.1.0".to_owned(),
         started_at_seconds: NOW_SECONDS - 273_600.5,

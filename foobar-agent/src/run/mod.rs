@@ -2,15 +2,18 @@
 //! reloads, and stops. Owns the lifetime of the parts; what each does is its own business.
 //!
 //! ```text
-//! signals ─► configuration ─► folders, socket ─► balancer ─► monitor ─► kernel ─► interfaces
+//! signals ─► configuration ─► folders, socket ─► kernel ─► balancer ─► monitor ─► rules, interfaces
 //!            └──────────── on an error: dropped again, nothing stays ─────────────┘
 //! ```
 
+mod choice;
 mod interfaces;
+mod kept;
 mod picture;
 mod reload;
 mod round;
 mod running;
+mod trial;
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -24,16 +27,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
 
+use self::choice::Choice;
+use self::kept::{Kept, Origin};
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
 use crate::cli::{Failure, RunOptions};
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::{self, Diagnostics, Document, Loaded};
 use crate::control::Agent as _;
 use crate::control::server::Server as ControlServer;
 use crate::control::socket::{self, ControlSocket};
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::Handle;
+use crate::kernel::{Found, Handle, Places};
 use crate::net::Changes;
 
 /// Where the configuration is unless told otherwise.
@@ -70,7 +75,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
         // Before anything is half done: a signal during the start is taken when it has ended.
         let signals = Signals::listen()?;
         let file = ConfigFile::find(options.config.as_deref());
-        let started = start(file, options.strict).await?;
+        let started = start(file, options).await?;
         serve(started, signals).await;
         Ok(())
     })
@@ -113,22 +118,16 @@ impl ConfigFile {
         Self(named.or_else(|| default.exists().then_some(default)).map(Path::to_owned))
     }
 
-    fn path(&self) -> Option<&Path> {
-        self.0.as_deref()
+    fn read(&self) -> Result<Origin, Diagnostics> {
+        let document = self.0.as_deref().map(Document::read).transpose()?;
+        Ok(Origin { document })
     }
+}
 
-    fn load(&self) -> Result<Loaded, Diagnostics> {
-        match &self.0 {
-            Some(path) => config::load(path),
-            None => Ok(config::embedded_default()),
-        }
-    }
-
-    /// A configuration that no generation can hold.
-    fn refused(&self, error: &CompileError) -> Failure {
-        let path = self.0.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
-        Failure::Configuration(config::refused(path, error).into())
-    }
+/// A configuration that no generation can hold.
+fn refused(origin: &Origin, error: &CompileError) -> Failure {
+    let path = origin.path().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+    Failure::Configuration(config::refused(path, error).into())
 }
 
 /// A started agent with what keeps it reachable and its folders its own.
@@ -139,33 +138,65 @@ struct Started {
     _state: File,
 }
 
-async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
-    let Loaded { config, warnings, .. } = file.load()?;
+async fn start(file: ConfigFile, options: &RunOptions) -> Result<Started> {
+    let own = file.read()?;
+    let loaded = own.load()?;
     match &file.0 {
         Some(path) => tracing::info!("configuration: {}", path.display()),
         None => {
             tracing::info!("no configuration file: attaching where a default route leads, judging nothing");
         }
     }
+    let host = loaded.config.host.clone();
+    let socket = ControlSocket::bind(&host.run_dir)?;
+    let state = socket::claim(&host.state_dir, STATE_LOCK)?;
+    let kernel = Handle::start()?;
+    let found = kernel.open(Places { pin_dir: host.pin_dir, state_dir: host.state_dir.clone() }).await?;
+    let fresh = found.fresh;
+    let kept = Kept::open(&host.state_dir).context("cannot read what is kept of configurations")?;
+    match start_with(file, options, (own, loaded), kept, kernel.clone(), found).await {
+        Ok((agent, changes)) => {
+            tracing::info!("control socket: {}", socket.path().display());
+            let control = ControlServer::start(socket, Rc::clone(&agent));
+            Ok(Started { agent, changes, _control: control, _state: state })
+        }
+        Err(error) => {
+            if fresh && let Err(left) = kernel.undo().await {
+                tracing::error!("what this start made could not be removed: {left}");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What comes once the datapath is open.
+async fn start_with(
+    file: ConfigFile,
+    options: &RunOptions,
+    (own, loaded): (Origin, Loaded),
+    mut kept: Kept,
+    kernel: Handle,
+    found: Found,
+) -> Result<(Rc<Running>, Changes)> {
+    let Choice { origin, loaded, trial } = choice::choose(own, loaded, &mut kept, &found, &kernel).await?;
+    let Loaded { config, warnings, .. } = loaded;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let socket = ControlSocket::bind(&config.host.run_dir)?;
-    let state = socket::claim(&config.host.state_dir, STATE_LOCK)?;
     let mut numbers = InterfaceNumbers::load(&config.host.state_dir);
     let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
-        .map_err(|error| file.refused(&error))?;
+        .map_err(|error| refused(&origin, &error))?;
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
-    let kernel = Handle::start()?;
 
-    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers }));
+    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers, origin, kept }));
     let monitor = agent.bind_monitor()?;
-    agent.arm(generation, strict).await?;
+    if let Some(trial) = trial {
+        agent.watch(trial);
+    }
+    agent.arm(generation, found, options).await?;
     agent.serve_monitor(monitor);
-    tracing::info!("control socket: {}", socket.path().display());
-    let control = ControlServer::start(socket, Rc::clone(&agent));
-    Ok(Started { agent, changes, _control: control, _state: state })
+    Ok((agent, changes))
 }
 
 /// Serves until a signal ends the agent. Following the network is a task of its own, so that
