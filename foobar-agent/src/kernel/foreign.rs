@@ -31,7 +31,7 @@ pub struct Holder {
 
 /// Whose an XDP program is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// The datapath of this agent, or of one before it.
     Ours {

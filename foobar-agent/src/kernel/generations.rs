@@ -14,7 +14,7 @@ use super::error::KernelError;
 use super::ledger::{Carried, Ledger, Names, Rows};
 use super::loaded::{self, Loaded};
 use super::loader::{Constants, Instance, Make};
-use super::message::{Installed, Manner, Named, Standing, Trial};
+use super::message::{Confirmed, Installed, Manner, Named, Standing, Trial};
 use super::pins::Pins;
 use super::switch::Switch;
 use super::sys;
@@ -204,13 +204,14 @@ impl Generations {
     }
 
     /// Lets what is on trial judge for good.
-    pub(super) fn confirm(&mut self, pins: &Pins) -> Result<u64, KernelError> {
+    pub(super) fn confirm(&mut self, pins: &Pins) -> Result<Confirmed, KernelError> {
         if let Some(generation) = self.return_overdue(pins)? {
-            return Err(KernelError::TooLate { generation });
+            return Ok(Confirmed::TooLate(generation));
         }
-        let trial = self.trial()?.ok_or(KernelError::NoTrial)?;
+        let Some(trial) = self.trial()? else { return Ok(Confirmed::NoTrial) };
         self.switch.set_deadline(None)?;
-        Ok(trial.generation)
+        self.settle(pins)?;
+        Ok(Confirmed::Kept(trial.generation))
     }
 
     /// Where a deadline has passed, the datapath has gone back by itself: makes that last. Gives the

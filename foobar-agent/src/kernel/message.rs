@@ -1,6 +1,7 @@
-//! What the agent and the kernel worker say to each other. Plain, owned data: no aya type and no
-//! descriptor, so that it can be written to a socket one day.
+//! What the agent and the kernel process say to each other. Plain, owned data that crosses a socket: no
+//! aya type. Descriptors travel beside a message (`Answer`).
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::wire::code;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
 
-/// What the worker is asked.
-#[derive(Debug)]
+/// What the kernel process is asked.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Open what an earlier agent left, or make it. Comes first.
     Open(Places),
@@ -41,20 +43,38 @@ pub(super) enum Request {
     Detach,
     /// Remove what [`Request::Open`] made where it found nothing: the start failed.
     Undo,
+    /// The descriptor of a map that the agent may use by itself, by the map's name.
+    Map(String),
+    /// Say that you are there.
+    Ping,
 }
 
-/// What the worker answers.
-#[derive(Debug)]
+/// What the kernel process answers. Errors cross the socket as their text.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     Done,
     Opened(Found),
     Attached(Attached),
     Counters(Counters),
     Installed(Installed),
+    Confirmed(Confirmed),
     /// The generation that judges now.
     Judges(u64),
     /// The generation that judges again, where one was not confirmed.
     Returned(Option<u64>),
+}
+
+/// A reply with the descriptors that come beside it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self { reply, descriptors: Vec::new() }
+    }
 }
 
 /// How the datapath is attached to an interface.
@@ -147,6 +167,17 @@ pub struct Trial {
     pub deadline_ns: u64,
 }
 
+/// What a confirmation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Confirmed {
+    /// This generation judges for good.
+    Kept(u64),
+    /// The deadline had passed: this generation, of before, judges again.
+    TooLate(u64),
+    /// Nothing was on trial.
+    NoTrial,
+}
+
 /// What judges, as the kernel says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
@@ -174,7 +205,7 @@ pub struct Attached {
 
 /// Every counter of the datapath, summed over CPUs, and over generations where counters
 /// follow a name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Number of the generation that judges; 0: none.
     pub generation: u64,
@@ -193,22 +224,25 @@ pub struct Counters {
 }
 
 /// One row of [`Counters::outcomes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceOutcome {
     /// Logical interface.
     pub interface: u32,
     /// The decision.
+    #[serde(with = "code")]
     pub verdict: Verdict,
     /// Why.
+    #[serde(with = "code")]
     pub reason: Reason,
     /// How often.
     pub count: CounterSample,
 }
 
 /// One row of [`Counters::answers`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerOutcome {
     /// The answer that was sent, or why there was none.
+    #[serde(with = "code")]
     pub outcome: Outcome,
     /// How often, and bytes of what was sent.
     pub count: CounterSample,

@@ -1,6 +1,7 @@
 //! The datapath as one agent holds it: shared maps, the program that is attached, the
 //! generations, and the counters that follow names from one generation to the next.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::{fs, io};
@@ -14,7 +15,7 @@ use super::error::KernelError;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
-use super::message::{Attached, Counters, Found, Installed, LogLevel, Manner, Places, Standing};
+use super::message::{Attached, Confirmed, Counters, Found, Installed, LogLevel, Manner, Places, Standing};
 use super::pins::{self, Pins};
 use super::upgrade::{self, Own, Taken};
 use super::value::Plain;
@@ -22,6 +23,9 @@ use super::{attach, counters, foreign, ledger, link, preflight, replace};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
+
+/// Shared maps whose descriptors the agent may have, to read and to write.
+const LENT_MAPS: [&str; 0] = [];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
@@ -96,8 +100,8 @@ impl Session {
         self.generations.install(generation, manner, &self.pins)
     }
 
-    /// Lets what is on trial judge for good; gives its number.
-    pub(super) fn confirm(&mut self) -> Result<u64, KernelError> {
+    /// Lets what is on trial judge for good.
+    pub(super) fn confirm(&mut self) -> Result<Confirmed, KernelError> {
         self.generations.confirm(&self.pins)
     }
 
@@ -150,7 +154,10 @@ impl Session {
             return Err(foreign::refuse(interface, present));
         };
         let root = self.root.fd().map_err(KernelError::bpf("cannot use the datapath"))?;
-        self.taken.extend(own.take(root, &pin, present.program == self.root_id)?);
+        if let Some(taken) = own.take(root, &pin, present.program == self.root_id)? {
+            tracing::info!("{}: {}", interface.name, taken.in_words());
+            self.taken.push(taken);
+        }
         let before = present.mode;
         if before.satisfies(mode) {
             let program = self.root_id;
@@ -218,6 +225,16 @@ impl Session {
     /// Switches the datapath's diagnostics.
     pub(super) fn set_log_level(&mut self, level: LogLevel) -> Result<(), KernelError> {
         self.generations.switch.set_log_level(level)
+    }
+
+    /// The descriptor of a map that the agent uses by itself. Updating a map that is held needs no
+    /// capability (Linux 5.19, whatever `kernel.unprivileged_bpf_disabled` says).
+    pub(super) fn map(&self, name: &str) -> Result<OwnedFd, KernelError> {
+        if !LENT_MAPS.contains(&name) {
+            return Err(KernelError::MapWithheld(name.to_owned()));
+        }
+        let map = MapData::from_pin(self.pins.map(name)).map_err(KernelError::bpf("cannot open a map"))?;
+        map.fd().as_fd().try_clone_to_owned().map_err(KernelError::io("cannot lend", self.pins.map(name)))
     }
 
     /// Takes the datapath off every interface and removes all that it left, of every version.

@@ -52,6 +52,7 @@ impl Switch {
             .map_err(KernelError::bpf("cannot set the deadline of a confirmation"))
     }
 
+    #[expect(dead_code)]
     pub(super) fn set_shadow(&mut self, on: bool) -> Result<(), KernelError> {
         self.control
             .set(control::SHADOW, u64::from(on), 0)

@@ -76,6 +76,12 @@ impl Own {
 }
 
 impl Taken {
+    /// What has happened, for the log.
+    pub(super) fn in_words(&self) -> String {
+        let from = self.root.parent().unwrap_or(&self.root);
+        format!("taken over from {}, from one packet to the next", from.display())
+    }
+
     /// Gives the link back to the version that it was taken from.
     pub(super) fn give_back(self) -> Result<(), KernelError> {
         let root = Xdp::from_pin(&self.root, XdpAttachType::Interface)

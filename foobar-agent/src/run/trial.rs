@@ -16,7 +16,7 @@ use super::running::Running;
 use crate::config::model::Config;
 use crate::config::{Diagnostics, Document};
 use crate::control::{ApplyReport, ApplyRequest, ConfirmReport, RollbackReport, describe};
-use crate::kernel::{Manner, Trial, boot_now_ns};
+use crate::kernel::{Confirmed, KernelError, Manner, Trial, boot_now_ns};
 
 /// A suspended host does not wake a timer; the datapath's clock goes on.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -170,24 +170,27 @@ impl Running {
         if self.trial.get().is_some() {
             self.kept.borrow_mut().take(origin);
         }
-        match self.kernel.confirm().await {
-            Ok(generation) => {
+        let confirmed = self.kernel.confirm().await;
+        if !matches!(confirmed, Ok(Confirmed::Kept(_))) {
+            self.kept.borrow_mut().content = kept;
+            self.kept.borrow().save_or_say();
+        }
+        match confirmed? {
+            Confirmed::Kept(generation) => {
                 self.trial.set(None);
                 let firewall = self.config.borrow().firewall.clone();
                 interfaces.keep_only(&firewall, &self.kernel).await;
                 tracing::info!("confirmed: generation {generation} judges for good");
                 Ok(ConfirmReport { generation })
             }
-            Err(error) => {
-                self.kept.borrow_mut().content = kept;
-                self.kept.borrow().save_or_say();
-                if let (Some(_), crate::kernel::KernelError::TooLate { generation }) =
-                    (self.trial.get(), &error)
-                {
-                    self.give_up_trial(NOT_CONFIRMED, *generation, interfaces).await;
-                }
-                Err(error.into())
+            Confirmed::TooLate(generation) => {
+                self.give_up_trial(NOT_CONFIRMED, generation, interfaces).await;
+                bail!(
+                    "too late: nobody confirmed in time, and the datapath has gone back to generation {generation}, \
+                     which judges packets now"
+                )
             }
+            Confirmed::NoTrial => bail!("nothing waits for a confirmation"),
         }
     }
 
@@ -219,7 +222,7 @@ impl Running {
 
     pub(super) fn expect_no_trial(&self) -> Result<()> {
         if let Some(Trial { generation, .. }) = self.trial.get() {
-            return Err(crate::kernel::KernelError::OnTrial { generation }.into());
+            return Err(KernelError::OnTrial { generation }.into());
         }
         Ok(())
     }

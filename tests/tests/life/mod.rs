@@ -2,8 +2,10 @@
 
 mod apply;
 mod outlive;
+mod processes;
 mod refuse;
 mod reload;
+mod upgrade;
 
 use std::cell::Cell;
 use std::fs;
