@@ -122,9 +122,8 @@ fn processes(program: u32, link: Option<u32>) -> Vec<String> {
 /// The error for a program that is not ours.
 pub(super) fn refuse(interface: &Interface, present: XdpPresent) -> KernelError {
     let Holder { interface, program, name, owner, .. } = Holder::of(&[], interface, present);
-    let (link, processes) = match owner {
-        Owner::Foreign { link, processes } => (link, processes),
-        _ => return KernelError::OtherAgent { interface, program },
+    let Owner::Foreign { link, processes } = owner else {
+        return KernelError::OtherAgent { interface, program };
     };
     let held = if processes.is_empty() { String::new() } else { format!(", of {}", processes.join(", ")) };
     let remedy = match link {

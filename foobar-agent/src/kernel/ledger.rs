@@ -201,7 +201,7 @@ impl Ledger {
 
     /// Adds what another version counted: its sums, and `live`, what its generations counted since. Once:
     /// a crash before its file is gone does not count it again.
-    pub(super) fn absorb(&mut self, other: &Other, live: Carried) -> Result<(), KernelError> {
+    pub(super) fn absorb(&mut self, other: &Other, live: &Carried) -> Result<(), KernelError> {
         if self.content.absorbed.as_ref() == Some(&other.stamp) {
             return Ok(());
         }
@@ -209,7 +209,7 @@ impl Ledger {
             let rows = sums.iter().map(|(name, count)| Named { name: name.clone(), count: *count });
             rows.collect()
         };
-        for sums in [&other.content.carried, &live] {
+        for sums in [&other.content.carried, live] {
             self.content.carried.add(named(&sums.rules), named(&sums.services));
         }
         self.content.absorbed = Some(other.stamp.clone());
@@ -340,11 +340,11 @@ mod tests {
             assert_eq!(numbers, [7]);
             let mut live = Carried::default();
             live.add(vec![row("a", 2)], Vec::new());
-            ledger.absorb(&others[0], live.clone()).unwrap();
+            ledger.absorb(&others[0], &live).unwrap();
             // As after a crash before the other file was removed.
             let mut ledger = Ledger::open(folder.path()).unwrap();
             let others = ledger.others().unwrap();
-            ledger.absorb(&others[0], live).unwrap();
+            ledger.absorb(&others[0], &live).unwrap();
             let mut rows = [row("a", 0)];
             ledger.add_carried(&mut rows, &mut []);
             assert_eq!(rows, [row("a", 7)]);

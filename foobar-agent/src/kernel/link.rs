@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::error::KernelError;
+use super::loader::clamp_u32;
 use super::pins;
 
 /// Of `enum bpf_cmd`.
@@ -116,7 +117,7 @@ pub(super) fn info(link: &OwnedFd) -> io::Result<LinkInfo> {
     let mut info = LinkInfo::default();
     let attributes = InfoRequest {
         fd: link.as_raw_fd().unsigned_abs(),
-        length: size_of::<LinkInfo>() as u32,
+        length: clamp_u32(size_of::<LinkInfo>()),
         info: &raw mut info as u64,
     };
     // SAFETY: the kernel writes as many bytes as `length` says, and any bytes are an info.

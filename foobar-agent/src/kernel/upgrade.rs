@@ -136,7 +136,7 @@ pub(super) fn finish(pins: &Pins, ledger: &mut Ledger) -> Result<(), KernelError
                 None => {}
             }
         }
-        ledger.absorb(&other, live)?;
+        ledger.absorb(&other, &live)?;
         if let Some(pins) = pins {
             pins.remove_all()?;
         }

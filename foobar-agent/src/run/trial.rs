@@ -208,12 +208,11 @@ impl Running {
         let left = Known { origin: self.origin.borrow().clone(), config: Some(self.config.borrow().clone()) };
         self.kept.borrow_mut().roll_back(now_seconds());
         let before = self.before.borrow_mut().replace(left);
-        let whole = match before {
-            Some(before) => self.put_back(before, interfaces).await,
-            None => {
-                self.rules_unknown.set(true);
-                false
-            }
+        let whole = if let Some(before) = before {
+            self.put_back(before, interfaces).await
+        } else {
+            self.rules_unknown.set(true);
+            false
         };
         let rest = if whole { "" } else { "; balancer and monitor stay as they are" };
         tracing::warn!("rolled back: generation {generation} judges again{rest}");
