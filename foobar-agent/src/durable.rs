@@ -28,7 +28,12 @@ pub(crate) fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let next = path.with_extension("next");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&next)?;
+    // What a crash has left, or a link that somebody has put there: never written through.
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&next)?;
     file.write_all(content)?;
     // The name must never lead to a file whose bytes are not there yet.
     file.sync_all()?;

@@ -178,6 +178,9 @@ pub enum KernelError {
     /// There is no generation to go back to.
     #[error("no generation before the one that judges is loaded: there is nothing to go back to")]
     NothingBefore,
+    /// The kernel process cannot give up what it does not need.
+    #[error("the kernel process: {0}")]
+    Privileges(#[from] crate::privileges::PrivilegeError),
     /// What the kernel process says of a failure, whole.
     #[error("{0}")]
     Told(String),

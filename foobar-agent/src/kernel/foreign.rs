@@ -1,10 +1,17 @@
 //! Whose XDP programs are on the interfaces, as far as the kernel tells, and what to do about one that is in
 //! the way. Only looks.
+//!
+//! The kernel tells of programs and links by their numbers to whoever has `CAP_SYS_ADMIN`. So all are looked at
+//! while the kernel process still has it; one that came later is known by its number alone.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use aya::programs::{loaded_links, loaded_programs};
+use aya_obj::generated::bpf_prog_type;
 use foobar_ebpf::abi::program;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +20,9 @@ use super::link;
 use super::message::AttachedMode;
 use super::pins::{self, Pins};
 use crate::net::{Interface, XdpPresent};
+
+/// What the names of our own programs begin with.
+const OUR_NAMES: &str = "foobar_";
 
 /// An XDP program on an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,26 +61,106 @@ pub enum Owner {
     },
 }
 
-impl Holder {
+/// The programs and links that are there, as far as the kernel tells.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Survey {
+    /// Names by number.
+    names: BTreeMap<u32, String>,
+    /// Links by the number of their program.
+    links: BTreeMap<u32, u32>,
+    /// Who has what open: "name (pid)" by number of a program, and of a link.
+    users: BTreeMap<Object, Vec<String>>,
+    /// The links themselves, by their number, where they will be wanted.
+    opened: BTreeMap<u32, Arc<OwnedFd>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Object {
+    Program(u32),
+    Link(u32),
+}
+
+impl Survey {
+    /// Looks; where that is not allowed, nothing is known. With `open`, links stay open, to be used when that
+    /// is no longer allowed.
+    pub(super) fn take(open: bool) -> Self {
+        let programs: Vec<_> = loaded_programs().filter_map(Result::ok).collect();
+        let links: BTreeMap<u32, u32> =
+            loaded_links().filter_map(Result::ok).map(|link| (link.program_id(), link.id())).collect();
+        // Looking through the descriptors of every process takes its time on a large host.
+        let has_others = programs.iter().any(|loaded| {
+            loaded.program_type() == bpf_prog_type::BPF_PROG_TYPE_XDP
+                && !loaded.name_as_str().is_some_and(|name| name.starts_with(OUR_NAMES))
+        });
+        let opened =
+            links.values().filter(|_| open).filter_map(|id| Some((*id, Arc::new(link::by_id(*id).ok()?))));
+        Self {
+            opened: opened.collect(),
+            users: if has_others { users() } else { BTreeMap::new() },
+            names: programs
+                .iter()
+                .filter_map(|seen| Some((seen.id(), seen.name_as_str()?.to_owned())))
+                .collect(),
+            links,
+        }
+    }
+
     /// Who holds the program that is on an interface.
-    pub(super) fn of(others: &[Pins], interface: &Interface, present: XdpPresent) -> Self {
+    pub(super) fn holder(&self, pins: &[Pins], interface: &Interface, present: XdpPresent) -> Holder {
         let XdpPresent { program, mode } = present;
-        let name = loaded_programs()
-            .filter_map(Result::ok)
-            .find(|loaded| loaded.id() == program)
-            .and_then(|loaded| loaded.name_as_str().map(str::to_owned))
-            .unwrap_or_default();
-        let owner = match pinned(others, interface.ifindex, program) {
+        let name = self.names.get(&program).cloned().unwrap_or_default();
+        let owner = match pinned(pins, interface.ifindex, program) {
             Some(ours) => ours,
             None if name == program::ROOT => Owner::OtherAgent,
             None => {
-                let link = loaded_links().filter_map(Result::ok).find(|link| link.program_id() == program);
-                let link = link.map(|link| link.id());
-                Owner::Foreign { link, processes: processes(program, link) }
+                let link = self.links.get(&program).copied();
+                let users = [Some(Object::Program(program)), link.map(Object::Link)];
+                let users = users.iter().flatten().filter_map(|object| self.users.get(object)).flatten();
+                let mut processes: Vec<String> = users.cloned().collect();
+                processes.sort();
+                processes.dedup();
+                Owner::Foreign { link, processes }
             }
         };
-        Self { interface: interface.name.clone(), program, name, mode, owner }
+        Holder { interface: interface.name.clone(), program, name, mode, owner }
     }
+
+    /// A link, where it was kept open.
+    pub(super) fn link(&self, id: u32) -> Option<&OwnedFd> {
+        self.opened.get(&id).map(Arc::as_ref)
+    }
+
+    /// The error for a program that is not ours.
+    pub(super) fn refuse(&self, interface: &Interface, present: XdpPresent) -> KernelError {
+        let Holder { interface, program, name, owner, .. } = self.holder(&[], interface, present);
+        let Owner::Foreign { link, processes } = owner else {
+            return KernelError::OtherAgent { interface, program };
+        };
+        let remedy = match link {
+            Some(link) => format!(
+                "BPF link {link} holds it: end its program or remove its pin, which `bpftool -f link show id {link}` \
+                 names; `foobar-agent run --replace` takes its place"
+            ),
+            None if name.is_empty() => format!(
+                "remove it with the tool that put it there, or by `ip link set dev {interface} xdp off`; if that \
+                 fails, `bpftool -f link show` names the link that holds it"
+            ),
+            None => format!(
+                "remove it with `ip link set dev {interface} xdp off`, or the tool that put it there; \
+                 `foobar-agent run --replace` takes its place"
+            ),
+        };
+        let program = match name.as_str() {
+            "" => format!("with id {program} (`bpftool prog show id {program}` names it)"),
+            name => format!("{name:?} (id {program}){}", of(&processes)),
+        };
+        KernelError::ForeignProgram { interface, program, remedy }
+    }
+}
+
+/// " of name (pid), …"
+pub(super) fn of(processes: &[String]) -> String {
+    if processes.is_empty() { String::new() } else { format!(" of {}", processes.join(", ")) }
 }
 
 /// Who holds the XDP programs of these interfaces; the pins are those below `pin_dir`.
@@ -79,8 +169,9 @@ impl Holder {
 /// Where the pins cannot be looked at.
 pub fn holders(pin_dir: &Path, interfaces: &[Interface]) -> Result<Vec<Holder>, KernelError> {
     let pins = pins::without_lock(pin_dir)?;
+    let survey = Survey::take(false);
     let held = interfaces.iter().filter_map(|interface| Some((interface, interface.xdp?)));
-    Ok(held.map(|(interface, present)| Holder::of(&pins, interface, present)).collect())
+    Ok(held.map(|(interface, present)| survey.holder(&pins, interface, present)).collect())
 }
 
 fn pinned(pins: &[Pins], ifindex: u32, program: u32) -> Option<Owner> {
@@ -93,48 +184,39 @@ fn pinned(pins: &[Pins], ifindex: u32, program: u32) -> Option<Owner> {
     })
 }
 
-/// Processes that have a program or a link open.
-fn processes(program: u32, link: Option<u32>) -> Vec<String> {
-    let (program, link) = (format!("prog_id:\t{program}"), link.map(|link| format!("link_id:\t{link}")));
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut found = Vec::new();
+/// Which processes have which programs and links open.
+fn users() -> BTreeMap<Object, Vec<String>> {
+    let mut found = BTreeMap::new();
+    let Ok(entries) = fs::read_dir("/proc") else { return found };
     for process in entries.flatten().map(|entry| entry.path()) {
         let Some(id) = process.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()) else {
             continue;
         };
-        let Ok(descriptors) = fs::read_dir(process.join("fd")) else { continue };
-        let has_it = descriptors.flatten().any(|descriptor| {
-            let leads_to = fs::read_link(descriptor.path()).unwrap_or_default();
-            if !leads_to.to_string_lossy().starts_with("anon_inode:bpf") {
-                return false;
-            }
-            let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name()));
-            info.is_ok_and(|info| info.lines().any(|line| line == program || Some(line) == link.as_deref()))
-        });
-        if has_it {
-            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-            found.push(format!("{} ({id})", name.trim_end()));
+        let objects = open_objects(&process);
+        if objects.is_empty() {
+            continue;
+        }
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        for object in objects {
+            let users: &mut Vec<String> = found.entry(object).or_default();
+            users.push(format!("{} ({id})", name.trim_end()));
         }
     }
     found
 }
 
-/// The error for a program that is not ours.
-pub(super) fn refuse(interface: &Interface, present: XdpPresent) -> KernelError {
-    let Holder { interface, program, name, owner, .. } = Holder::of(&[], interface, present);
-    let Owner::Foreign { link, processes } = owner else {
-        return KernelError::OtherAgent { interface, program };
-    };
-    let held = if processes.is_empty() { String::new() } else { format!(", of {}", processes.join(", ")) };
-    let remedy = match link {
-        Some(link) => format!(
-            "BPF link {link} holds it: end its program or remove its pin, which `bpftool -f link show id {link}` names"
-        ),
-        None => {
-            format!("remove it with `ip link set dev {interface} xdp off`, or the tool that put it there")
+/// What a process has open.
+fn open_objects(process: &Path) -> Vec<Object> {
+    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return Vec::new() };
+    let objects = descriptors.flatten().filter_map(|descriptor| {
+        let leads_to = fs::read_link(descriptor.path()).ok()?;
+        leads_to.to_str()?.strip_prefix("anon_inode:bpf")?;
+        let info = fs::read_to_string(process.join("fdinfo").join(descriptor.file_name())).ok()?;
+        let number = |key: &str| info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+        match (number("link_id:"), number("prog_id:")) {
+            (Some(link), _) => Some(Object::Link(link)),
+            (None, program) => program.map(Object::Program),
         }
-    };
-    let program =
-        if name.is_empty() { format!("with id {program}") } else { format!("{name:?} (id {program})") };
-    KernelError::ForeignProgram { interface, program: format!("{program}{held}"), remedy }
+    });
+    objects.collect()
 }

@@ -16,6 +16,7 @@
 
 mod attach;
 mod counters;
+mod desk;
 mod error;
 pub mod explain;
 mod foreign;
@@ -46,8 +47,9 @@ pub use foreign::{Holder, Owner, holders};
 pub use leftovers::remove_left;
 pub use message::{
     AnswerOutcome, Attached, AttachedMode, Confirmed, CounterSample, Counters, Found, Installed,
-    InterfaceOutcome, LogLevel, Manner, Named, Places, Standing, Trial,
+    InterfaceOutcome, LogLevel, Manner, Named, Places, Settlement, Standing, Trial,
 };
 pub use process::{COMMAND, KernelProcess, serve};
 pub use sys::boot_now_ns;
+pub(crate) use wire::Channel;
 pub use worker::{Ending, Handle};

@@ -1,13 +1,14 @@
 //! Somebody else's XDP program, and ours in its place: only where the operator said `--replace`.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use aya::programs::Xdp;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage, LinkXdp};
 
 use super::attach;
 use super::error::KernelError;
-use super::foreign::{self, Holder, Owner};
+use super::foreign::{Owner, Survey, of};
 use super::link;
 use super::message::{Attached, AttachedMode};
 use super::pins;
@@ -22,12 +23,13 @@ const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 /// where it has none, after it was taken off.
 pub(super) fn take(
     root: &mut Xdp,
+    survey: &Survey,
     interface: &Interface,
     present: XdpPresent,
     mode: AttachMode,
-    pin: &std::path::Path,
+    pin: &Path,
 ) -> Result<Attached, KernelError> {
-    let holder = Holder::of(&[], interface, present);
+    let holder = survey.holder(&[], interface, present);
     let (name, program) = (&interface.name, format!("{:?} (id {})", holder.name, holder.program));
     match holder.owner {
         Owner::Foreign { link: Some(id), processes } => {
@@ -35,7 +37,8 @@ pub(super) fn take(
                 "{name}: replacing the XDP program {program}{}, by its link {id}: no packet meets neither",
                 of(&processes)
             );
-            through_link(root, id, pin).map_err(|error| error.unless_other(interface, present))?;
+            let link = survey.link(id).ok_or_else(|| survey.refuse(interface, present))?;
+            through_link(root, link, pin).map_err(|error| error.unless_other(survey, interface, present))?;
             let program = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
             let before = present.mode;
             if before.satisfies(mode) {
@@ -53,12 +56,8 @@ pub(super) fn take(
             take_off(interface.ifindex, present.mode)?;
             attach::attach(root, interface, mode, pin)
         }
-        _ => Err(foreign::refuse(interface, present)),
+        _ => Err(survey.refuse(interface, present)),
     }
-}
-
-fn of(processes: &[String]) -> String {
-    if processes.is_empty() { String::new() } else { format!(" of {}", processes.join(", ")) }
 }
 
 /// Why a link does not take our program.
@@ -68,24 +67,23 @@ enum Failure {
 }
 
 impl Failure {
-    fn unless_other(self, interface: &Interface, present: XdpPresent) -> KernelError {
+    fn unless_other(self, survey: &Survey, interface: &Interface, present: XdpPresent) -> KernelError {
         match self {
             Self::Kernel(error) => {
                 tracing::error!("{}: the link does not take our program: {error}", interface.name);
-                foreign::refuse(interface, present)
+                survey.refuse(interface, present)
             }
             Self::Other(error) => error,
         }
     }
 }
 
-fn through_link(root: &Xdp, id: u32, pin: &std::path::Path) -> Result<(), Failure> {
+fn through_link(root: &Xdp, link: &OwnedFd, pin: &Path) -> Result<(), Failure> {
     let program = root.fd().map_err(|e| Failure::Other(KernelError::bpf("cannot use the datapath")(e)))?;
-    let link = link::by_id(id).map_err(Failure::Kernel)?;
     // Before it runs our program: a link that ends with its holder would leave the interface bare.
     pins::remove_file(pin).map_err(Failure::Other)?;
-    link::pin(&link, pin).map_err(Failure::Kernel)?;
-    link::update(&link, program.as_fd()).map_err(|error| {
+    link::pin(link, pin).map_err(Failure::Kernel)?;
+    link::update(link, program.as_fd()).map_err(|error| {
         // The pin is a name only; whoever holds the link goes on holding it.
         let _ = pins::remove_file(pin);
         Failure::Kernel(error)

@@ -12,6 +12,7 @@ use aya_obj::programs::XdpAttachType;
 use foobar_ebpf::abi::{INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, map, program};
 
 use super::error::KernelError;
+use super::foreign::Survey;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
@@ -19,7 +20,7 @@ use super::message::{Attached, Confirmed, Counters, Found, Installed, LogLevel, 
 use super::pins::{self, Pins};
 use super::upgrade::{self, Own, Taken};
 use super::value::Plain;
-use super::{attach, counters, foreign, ledger, link, preflight, replace};
+use super::{attach, counters, ledger, link, preflight, replace};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
@@ -29,6 +30,7 @@ const LENT_MAPS: [&str; 0] = [];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
+    survey: Survey,
     state_dir: PathBuf,
     root: Xdp,
     /// The kernel's number of `root`.
@@ -45,7 +47,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Opens what an earlier agent left, or makes it; where that fails, what was made is removed.
-    pub(super) fn open(places: &Places) -> Result<(Self, Found), KernelError> {
+    pub(super) fn open(places: &Places, survey: Survey) -> Result<(Self, Found), KernelError> {
         preflight::check()?;
         let pins = Rc::new(Pins::open(&places.pin_dir)?);
         let mut links = pins.linked()?;
@@ -54,7 +56,7 @@ impl Session {
         for other in pins.of_other_versions()? {
             links.extend(other.linked()?);
         }
-        match Self::open_at(&pins, places) {
+        match Self::open_at(&pins, places, survey) {
             Ok(mut session) => {
                 let returned = session.generations.return_overdue(&session.pins)?;
                 let standing = session.standing()?;
@@ -70,7 +72,7 @@ impl Session {
         }
     }
 
-    fn open_at(pins: &Rc<Pins>, places: &Places) -> Result<Self, KernelError> {
+    fn open_at(pins: &Rc<Pins>, places: &Places, survey: Survey) -> Result<Self, KernelError> {
         fs::create_dir_all(&places.state_dir).map_err(KernelError::io("cannot create", &places.state_dir))?;
         upgrade::adopt(pins)?;
         let mut instance = Instance::load(None, Some(pins))?;
@@ -83,6 +85,7 @@ impl Session {
             answers: instance.take_counters(map::ANSWERS)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
+            survey,
             state_dir: places.state_dir.clone(),
             root,
             root_id,
@@ -149,9 +152,9 @@ impl Session {
         };
         let Some(own) = Own::find(&self.pins, interface, present)? else {
             if replace {
-                return replace::take(&mut self.root, interface, present, mode, &pin);
+                return replace::take(&mut self.root, &self.survey, interface, present, mode, &pin);
             }
-            return Err(foreign::refuse(interface, present));
+            return Err(self.survey.refuse(interface, present));
         };
         let root = self.root.fd().map_err(KernelError::bpf("cannot use the datapath"))?;
         if let Some(taken) = own.take(root, &pin, present.program == self.root_id)? {

@@ -87,6 +87,12 @@ impl Kept {
         Ok(Self { path, content })
     }
 
+    /// The files of all that may be put in force again.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let Content { in_force, before, trial, .. } = &self.content;
+        [in_force, before, trial].into_iter().flatten().filter_map(Origin::path)
+    }
+
     /// Writes what it says now.
     pub(super) fn save(&self) -> io::Result<()> {
         durable::replace_private(&self.path, &serde_json::to_vec(&self.content)?)

@@ -2,11 +2,13 @@
 //! reloads, and stops. Owns the lifetime of the parts; what each does is its own business.
 //!
 //! ```text
-//! signals ─► configuration ─► folders, socket ─► kernel ─► balancer ─► monitor ─► rules, interfaces
-//!            └──────────── on an error: dropped again, nothing stays ─────────────┘
+//! configuration ─► folders, socket, kernel process ─► privileges given up (ground)
+//!  signals ─► datapath ─► balancer ─► monitor ─► rules, interfaces
+//!            └─ on an error: dropped again, nothing stays ─┘
 //! ```
 
 mod choice;
+mod ground;
 mod interfaces;
 mod kept;
 mod picture;
@@ -15,7 +17,6 @@ mod round;
 mod running;
 mod trial;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,19 +27,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
 use self::choice::Choice;
-use self::kept::{Kept, Origin};
+use self::ground::{Base, Ground};
+use self::kept::Origin;
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
 use crate::cli::{Failure, RunOptions};
+use crate::config::model::Host;
 use crate::config::{self, Diagnostics, Document, Loaded};
 use crate::control::Agent as _;
 use crate::control::server::Server as ControlServer;
-use crate::control::socket::{self, ControlSocket};
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::{Found, Handle, KernelProcess, Places};
+use crate::kernel::{Found, Handle, Places};
 use crate::logging;
 use crate::net::Changes;
+use crate::privileges::Privileges;
 
 /// Where the configuration is unless told otherwise.
 const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
@@ -63,9 +66,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the kernel process may take to end after the agent's last word.
 const KERNEL_END_LIMIT: Duration = Duration::from_secs(5);
 
-/// Locks `state_dir`; two agents may have different folders for their sockets.
-const STATE_LOCK: &str = "state.lock";
-
 /// Runs the agent until a signal ends it.
 ///
 /// # Errors
@@ -73,21 +73,25 @@ const STATE_LOCK: &str = "state.lock";
 pub fn run(options: &RunOptions) -> Result<()> {
     logging::start();
     raise_descriptor_limit();
-    // Before there is a second thread.
-    let process = KernelProcess::start()?;
+    let file = ConfigFile::find(options.config.as_deref());
+    let ground = Ground::prepare(&file, options)?;
+    let Privileges { agent, kernel } = &ground.base.privileges;
+    tracing::info!("privileges: {agent}; kernel process: {kernel}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the control runtime")?;
     let tasks = LocalSet::new();
-    let kernel = runtime.block_on(async { Handle::start(process) })?;
+    let Ground { base, socket, state: _state, process } = ground;
+    let kernel = Handle::start(process)?;
     let ending = kernel.ending();
     let done = tasks.block_on(&runtime, async {
         // Before anything is half done: a signal during the start is taken when it has ended.
         let signals = Signals::listen()?;
-        let file = ConfigFile::find(options.config.as_deref());
-        let started = start(file, kernel, options).await?;
-        serve(started, signals).await
+        let (agent, changes) = start(file, kernel, base, options).await?;
+        tracing::info!("control socket: {}", socket.path().display());
+        let _control = ControlServer::start(socket, Rc::clone(&agent));
+        serve(agent, changes, signals).await
     });
     // The tasks hold the last handles.
     drop(tasks);
@@ -131,53 +135,36 @@ fn refused(origin: &Origin, error: &CompileError) -> Failure {
     Failure::Configuration(config::refused(path, error).into())
 }
 
-/// A started agent with what keeps it reachable and its folders its own.
-struct Started {
-    agent: Rc<Running>,
-    changes: Changes,
-    _control: ControlServer,
-    _state: File,
-}
-
-async fn start(file: ConfigFile, kernel: Handle, options: &RunOptions) -> Result<Started> {
-    let own = file.read()?;
-    let loaded = own.load()?;
-    match &file.0 {
-        Some(path) => tracing::info!("configuration: {}", path.display()),
-        None => {
-            tracing::info!("no configuration file: attaching where a default route leads, judging nothing");
-        }
-    }
-    let host = loaded.config.host.clone();
-    let socket = ControlSocket::bind(&host.run_dir)?;
-    let state = socket::claim(&host.state_dir, STATE_LOCK)?;
-    let found = kernel.open(Places { pin_dir: host.pin_dir, state_dir: host.state_dir.clone() }).await?;
+/// Opens the datapath and starts the rest. On an error, what an earlier agent left goes on as it was, and what
+/// this start made is removed.
+async fn start(
+    file: ConfigFile,
+    kernel: Handle,
+    base: Base,
+    options: &RunOptions,
+) -> Result<(Rc<Running>, Changes)> {
+    let Host { pin_dir, state_dir, .. } = base.loaded.config.host.clone();
+    let found = kernel.open(Places { pin_dir, state_dir }).await?;
     let fresh = found.fresh;
-    match start_with(file, options, (own, loaded), kernel.clone(), found).await {
-        Ok((agent, changes)) => {
-            tracing::info!("control socket: {}", socket.path().display());
-            let control = ControlServer::start(socket, Rc::clone(&agent));
-            Ok(Started { agent, changes, _control: control, _state: state })
-        }
-        Err(error) => {
-            if fresh && let Err(left) = kernel.undo().await {
-                tracing::error!("what this start made could not be removed: {left}");
-            }
-            Err(error)
-        }
+    let started = start_with(file, kernel.clone(), base, found, options).await;
+    if started.is_err()
+        && fresh
+        && let Err(left) = kernel.undo().await
+    {
+        tracing::error!("what this start made could not be removed: {left}");
     }
+    started
 }
 
 /// What comes once the datapath is open.
 async fn start_with(
     file: ConfigFile,
-    options: &RunOptions,
-    (own, loaded): (Origin, Loaded),
     kernel: Handle,
+    base: Base,
     found: Found,
+    options: &RunOptions,
 ) -> Result<(Rc<Running>, Changes)> {
-    let kept = Kept::open(&loaded.config.host.state_dir);
-    let mut kept = kept.context("cannot read what is kept of configurations")?;
+    let Base { own, loaded, mut kept, privileges } = base;
     let Choice { origin, loaded, trial } = choice::choose(own, loaded, &mut kept, &found, &kernel).await?;
     let Loaded { config, warnings, .. } = loaded;
     for warning in &warnings {
@@ -189,7 +176,8 @@ async fn start_with(
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
 
-    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers, origin, kept }));
+    let parts = Parts { config, kernel, balancer, numbers, origin, kept, privileges };
+    let agent = Rc::new(Running::new(file, parts));
     let monitor = agent.bind_monitor()?;
     if let Some(trial) = trial {
         agent.watch(trial);
@@ -201,8 +189,7 @@ async fn start_with(
 
 /// Serves until a signal ends the agent. Following the network is a task of its own, so that
 /// neither waits for the other.
-async fn serve(started: Started, mut signals: Signals) -> Result<()> {
-    let Started { agent, changes, _control, _state } = started;
+async fn serve(agent: Rc<Running>, changes: Changes, mut signals: Signals) -> Result<()> {
     let follower = tokio::task::spawn_local(follow(Rc::clone(&agent), changes));
     loop {
         tokio::select! {

@@ -29,6 +29,7 @@ use crate::kernel::{Counters, Found, Handle, Installed, LogLevel, Manner, Trial,
 use crate::monitor::Source;
 use crate::monitor::server::{Prepared as PreparedMonitor, Server};
 use crate::monitor::snapshot::{RefusedSnapshot, Snapshot, Standing, TrialSnapshot};
+use crate::privileges::Privileges;
 
 /// What the agent is made of at its start.
 pub(super) struct Parts {
@@ -38,6 +39,7 @@ pub(super) struct Parts {
     pub(super) numbers: InterfaceNumbers,
     pub(super) origin: Origin,
     pub(super) kept: Kept,
+    pub(super) privileges: Privileges,
 }
 
 /// In which order the generation and the interfaces come.
@@ -76,7 +78,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(file: ConfigFile, parts: Parts) -> Self {
-        let Parts { config, kernel, balancer, numbers, origin, kept } = parts;
+        let Parts { config, kernel, balancer, numbers, origin, kept, privileges } = parts;
         let interfaces = Interfaces::new(numbers, config.host.state_dir.clone());
         Self {
             file,
@@ -89,7 +91,7 @@ impl Running {
             monitor: OnceCell::new(),
             config: RefCell::new(config),
             balancer: RefCell::new(balancer),
-            about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None }),
+            about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None, privileges }),
             detached: Cell::new(false),
             interfaces: Mutex::new(interfaces),
         }
