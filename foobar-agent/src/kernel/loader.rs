@@ -10,6 +10,7 @@ use foobar_ebpf::abi::answer::Allowance;
 use foobar_ebpf::abi::limit::{SEED_WORDS, SOURCE_SETS};
 use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, setting};
 use object::{Object, ObjectSection, ObjectSymbol};
+use serde::{Deserialize, Serialize};
 
 use super::error::KernelError;
 use super::pins::Pins;
@@ -21,7 +22,7 @@ use crate::firewall::generation::Generation;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
 
 /// Maps that outlive a generation, so that the next one finds them by their pins.
-const SHARED_MAPS: [&str; 9] = [
+const SHARED_MAPS: [&str; 11] = [
     map::GENERATIONS,
     map::CONTROL,
     map::INTERFACES,
@@ -31,7 +32,13 @@ const SHARED_MAPS: [&str; 9] = [
     map::EVENTS,
     map::SAMPLES,
     map::SAMPLE_METERS,
+    map::SHADOWED,
+    map::SHADOW_PAIRS,
 ];
+
+/// Shared maps that another version's datapath goes on with where it has the same, see
+/// [`super::upgrade`]: one that comes to mean something else needs another name.
+pub(super) const ADOPTED_MAPS: [&str; 2] = [map::OUTCOMES, map::ANSWERS];
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;
@@ -57,7 +64,7 @@ struct Setup<'a> {
 
 /// What a generation's program is loaded with. Two generations that agree in this can be judged by
 /// the same program, each with its own image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Constants {
     flags: u32,
     /// Of the map, which has room for a little more than the image.
@@ -68,6 +75,26 @@ pub(super) struct Constants {
     sources: bool,
     service_count: u32,
     services: [u32; SERVICES_MAX],
+}
+
+/// What a generation's program was made of, and with: two that agree in this are the same program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Make {
+    /// A fingerprint of the object.
+    object: u64,
+    pub(super) constants: Constants,
+}
+
+impl Make {
+    pub(super) fn of(constants: Constants) -> Self {
+        Self { object: fingerprint(OBJECT), constants }
+    }
+}
+
+/// FNV-1a: of the same bytes the same in every build, and not against somebody who means harm.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 impl Constants {
@@ -274,6 +301,17 @@ fn set_value_size(object: &mut [u8], name: &'static str, bytes: u32) -> Result<(
     let field = usize::try_from(offset).ok().and_then(|offset| object.get_mut(offset..offset + 4));
     field.ok_or(KernelError::Missing(name))?.copy_from_slice(&bytes.to_ne_bytes());
     Ok(())
+}
+
+/// Whether a map is what the object declares under this name.
+pub(super) fn is_declared_like(name: &'static str, map: &MapData) -> Result<bool, KernelError> {
+    let object =
+        aya_obj::Object::parse(OBJECT).map_err(KernelError::bpf("cannot read the datapath's object"))?;
+    let declared = object.maps.get(name).ok_or(KernelError::Missing(name))?;
+    let there = map.info().map_err(KernelError::bpf("cannot examine a map"))?;
+    let kind = there.map_type().map_err(KernelError::bpf("cannot examine a map"))?;
+    Ok((declared.map_type(), declared.key_size(), declared.value_size(), declared.max_entries())
+        == (kind as u32, there.key_size(), there.value_size(), there.max_entries()))
 }
 
 pub(super) fn clamp_u32(value: usize) -> u32 {

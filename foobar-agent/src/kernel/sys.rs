@@ -15,6 +15,7 @@ use super::error::KernelError;
 /// Values of `enum bpf_cmd`.
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 
 /// A test run refuses shorter frames.
@@ -104,6 +105,34 @@ pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelE
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(source) => Err(KernelError::System { what: "cannot read which generation judges", source }),
     }
+}
+
+/// Has a slot of a program array lead to a program.
+pub(super) fn set_program(map: &MapFd, index: u32, program: BorrowedFd<'_>) -> Result<(), KernelError> {
+    let mut value = program.as_raw_fd();
+    // SAFETY: 4 bytes, as the map has for a value; an update writes none.
+    unsafe { map_element(BPF_MAP_UPDATE_ELEM, map.as_fd(), index, (&raw mut value).cast()) }
+        .map_err(|source| KernelError::System { what: "cannot switch the generation", source })
+}
+
+/// Has a slot of a program array lead nowhere.
+pub(super) fn clear_program(map: &MapFd, index: u32) -> Result<(), KernelError> {
+    // SAFETY: a deletion reads and writes no value.
+    match unsafe { map_element(BPF_MAP_DELETE_ELEM, map.as_fd(), index, std::ptr::null_mut()) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+            Err(KernelError::System { what: "cannot take a generation out", source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Nanoseconds of the boot clock, which goes on in suspend: the datapath's clock.
+pub fn boot_now_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one `timespec`, and this one is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    // Neither is negative on this clock.
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes.

@@ -7,7 +7,7 @@ use crate::balancer::{
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
     AnswerCount, InterfaceSnapshot, OutcomeCount, RateSnapshot, ReloadSnapshot, RuleSnapshot, SampleCounts,
-    ServiceSnapshot, Snapshot,
+    ServiceSnapshot, Snapshot, Standing,
 };
 use crate::privileges::{Kept, Privileges};
 
@@ -18,6 +18,10 @@ pub(crate) const NOW_SECONDS: f64 = 1_790_000_000.0;
 /// certificate about to expire and a refused reload.
 pub(crate) fn scenario() -> Snapshot {
     Snapshot {
+        standing: Standing {
+            configuration: Some("/etc/foobar/foobar.toml".to_owned()),
+            ..Standing::default()
+        },
         host: "lb".to_owned(),
         version: "0.1.0".to_owned(),
         started_at_seconds: NOW_SECONDS - 273_600.5,

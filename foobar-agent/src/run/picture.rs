@@ -11,7 +11,7 @@ use crate::kernel::{CounterSample, Counters, Samples};
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
     AnswerCount, InterfaceSnapshot, OutcomeCount, RateSnapshot, ReloadSnapshot, RuleSnapshot, SampleCounts,
-    ServiceSnapshot, Snapshot,
+    ServiceSnapshot, Snapshot, Standing,
 };
 use crate::privileges::Privileges;
 
@@ -27,12 +27,18 @@ pub(super) fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }
 
+/// Now, in seconds since the Unix epoch.
+pub(super) fn now_seconds() -> f64 {
+    unix_seconds(SystemTime::now())
+}
+
 pub(super) fn take(
     config: &Config,
     counters: &Counters,
     interfaces: &Interfaces,
     balancer: Option<BalancerSnapshot>,
     about: &About,
+    standing: Standing,
 ) -> Snapshot {
     Snapshot {
         host: config.host.name.clone(),
@@ -40,6 +46,7 @@ pub(super) fn take(
         started_at_seconds: unix_seconds(about.started_at),
         generation: counters.generation,
         image_bytes: counters.image_bytes,
+        standing,
         interfaces: interface_rows(counters, interfaces),
         rules: rule_rows(config, counters),
         answers: answer_rows(counters),

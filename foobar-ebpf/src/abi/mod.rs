@@ -10,6 +10,7 @@ pub mod fragment;
 pub mod image;
 pub mod limit;
 pub mod report;
+pub mod shadow;
 pub mod traffic;
 
 use core::mem::size_of;
@@ -32,7 +33,8 @@ pub mod program {
 
 /// Names of the maps in the object. Those that outlive a generation are pinned under these names.
 pub mod map {
-    /// Program array: [`super::GENERATION_ACTIVE`], [`super::GENERATION_FALLBACK`]. Shared.
+    /// Program array: [`super::GENERATION_ACTIVE`], [`super::GENERATION_FALLBACK`],
+    /// [`super::GENERATION_SHADOW`]. Shared.
     pub const GENERATIONS: &str = "GENERATIONS";
     /// Array of `u64` words, see [`super::control`]. Shared.
     pub const CONTROL: &str = "CONTROL";
@@ -71,6 +73,11 @@ pub mod map {
     pub const SAMPLES: &str = "SAMPLES";
     /// Array of one `u64` for each of [`super::event::Cause`], as in [`METERS`]. Shared.
     pub const SAMPLE_METERS: &str = "SAMPLE_METERS";
+    /// Per-CPU array of one `u32`, see [`super::shadow::left`]: what the shadow decided about the packet that
+    /// the live generation judges next. Shared.
+    pub const SHADOWED: &str = "SHADOWED";
+    /// Per-CPU array of [`super::Counter`] by [`super::shadow::pair_index`]. Shared.
+    pub const SHADOW_PAIRS: &str = "SHADOW_PAIRS";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -99,8 +106,10 @@ pub mod constant {
 pub const GENERATION_ACTIVE: u32 = 0;
 /// Slot of [`map::GENERATIONS`] that takes over when a confirmation is overdue.
 pub const GENERATION_FALLBACK: u32 = 1;
+/// Slot of [`map::GENERATIONS`] of the candidate that judges beside the live rules, see [`control::SHADOW`].
+pub const GENERATION_SHADOW: u32 = 2;
 /// Slots of [`map::GENERATIONS`].
-pub const GENERATION_SLOTS: u32 = 2;
+pub const GENERATION_SLOTS: u32 = 3;
 
 /// Indices of the words of [`map::CONTROL`]; each is written alone.
 pub mod control {
@@ -108,6 +117,8 @@ pub mod control {
     pub const CONFIRM_DEADLINE_NS: u32 = 0;
     /// Most detailed level of diagnostics to emit: 0 none, 1 error … 5 trace.
     pub const LOG_LEVEL: u32 = 1;
+    /// 1: the candidate in [`super::GENERATION_SHADOW`] judges every packet too, first; 0: it does not.
+    pub const SHADOW: u32 = 3;
     /// What is sampled for those who watch: 0 nothing, 1 packets that do not pass, 2 every packet.
     pub const EVENTS: u32 = 6;
     /// How many words there are.
@@ -212,6 +223,9 @@ pub mod setting {
     pub const LIMITS: u32 = 1 << 7;
     /// A rule has a log.
     pub const LOG: u32 = 1 << 8;
+    /// A candidate beside the live rules: it counts hits in maps of its own, leaves its verdict for the live
+    /// generation, and hands the packet on to that one.
+    pub const SHADOW: u32 = 1 << 10;
     /// The program returns [`super::report::word`] in the place of an XDP action, and answers nobody. Only
     /// for test runs: attached, it would pass no packet.
     pub const REPORT: u32 = 1 << 31;

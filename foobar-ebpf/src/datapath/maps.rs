@@ -13,7 +13,7 @@ use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::limit::{LIMITS_MAX, SEED_WORDS, SourceSet};
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
-    OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control,
+    OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control, shadow,
 };
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
@@ -53,6 +53,12 @@ pub(super) static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment> =
 
 #[map]
 pub(super) static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);
+
+#[map]
+static SHADOWED: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(super) static SHADOW_PAIRS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(shadow::PAIRS, 0);
 
 /// Only who answers needs it, and nobody where nothing is rejected.
 #[map]
@@ -199,6 +205,14 @@ pub(super) fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
             (*counter).bytes += bytes;
         }
     }
+}
+
+/// Leaves what the shadow decided, and gives what was left before.
+#[inline(always)]
+pub(super) fn swap_shadowed(left: u32) -> u32 {
+    let Some(word) = SHADOWED.get_ptr_mut(0) else { return shadow::NOTHING };
+    // SAFETY: the map gave a valid, aligned pointer to this CPU's own value.
+    core::mem::replace(unsafe { &mut *word }, left)
 }
 
 /// Memory of this CPU for the packet that it judges.
