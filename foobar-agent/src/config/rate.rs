@@ -1,4 +1,4 @@
-//! `rate`, `rate_per`, `rate_prefix` and `log` of a rule.
+//! `rate`, `rate_per` and `rate_prefix` of a rule.
 
 use super::protocols::TCP;
 use super::reader::{Table, Value};
@@ -43,17 +43,6 @@ pub(super) fn read(table: &mut Table<'_>, protocols: Option<&[u8]>) -> Option<Ra
         value.warning(message, "a packet needs all its bytes at once: write the rate over a longer time");
     }
     Some(Rate { per_source: is_per_source.then_some(prefix), ..read })
-}
-
-/// The rate of a rule's samples, which are packets.
-pub(super) fn read_log(value: Option<Value<'_>>) -> Option<Rate> {
-    let value = value?;
-    let rate = parse(value)?;
-    if rate.unit != Unit::Packets {
-        value.error("`log` counts packets", "such as \"5/second\"");
-        return None;
-    }
-    Some(rate)
 }
 
 /// `N[K|M] [packets|connections|bytes]/(second|minute|hour)`

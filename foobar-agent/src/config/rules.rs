@@ -38,7 +38,10 @@ fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) 
         names
     });
     let rate = rate::read(&mut table, of);
-    let log = rate::read_log(table.optional("log"));
+    table.refuse(
+        "log",
+        "remove it: the metric foobar_firewall_rule_packets_total counts what the rule matches",
+    );
     table.finish();
     let (name, action) = (name?, action?);
     let rule = Rule {
@@ -54,7 +57,7 @@ fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) 
         tcp_flags,
         interfaces,
         rate,
-        log,
+        log: None,
     };
     Some((rule, span))
 }
