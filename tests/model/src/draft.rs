@@ -301,8 +301,5 @@ fn rule(chance: &mut Chance, number: usize, actions: &[&'static str]) -> DraftRu
             fields.push(("rate_per", vec![quoted(chance.one(&["source", "rule"]))]));
         }
     }
-    if chance.once_in(16) {
-        fields.push(("log", vec![quoted("1/hour")]));
-    }
     DraftRule { name: format!("r{number}"), action: chance.one(actions), fields }
 }
