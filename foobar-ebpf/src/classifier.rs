@@ -25,23 +25,22 @@ const STEPS_MAX: usize = WORDS_USED * 16;
 /// Each diagram holds some of the rules and gives the first of them that matches; slots are in
 /// the order of judgement, so the least of them is the first of all.
 #[inline(always)]
-pub fn classify<I: Image>(image: &I, key: &Key, is_ipv4: bool) -> Option<Edge> {
-    let mut first = walk(image, key, is_ipv4, 0)?;
+pub fn classify<I: Image>(image: &I, key: &mut Key) -> Option<Edge> {
+    let end = walk(image, key, 0)?;
+    let mut first = key.forget(end);
     let mut diagram = 1;
     while diagram < image.diagrams() {
-        let end = walk(image, key, is_ipv4, diagram)?;
-        if end.index() < first.index() {
-            first = end;
-        }
+        let end = walk(image, key, diagram)?;
+        first = key.forget(if end.index() < first.index() { end } else { first });
         diagram += 1;
     }
     Some(first)
 }
 
 #[inline(always)]
-fn walk<I: Image>(image: &I, key: &Key, is_ipv4: bool, diagram: u32) -> Option<Edge> {
+fn walk<I: Image>(image: &I, key: &Key, diagram: u32) -> Option<Edge> {
     let roots = image.roots(diagram)?;
-    let mut edge = if is_ipv4 { roots.ipv4 } else { roots.ipv6 };
+    let mut edge = if key.is_ipv4() { roots.ipv4 } else { roots.ipv6 };
     for _ in 0..STEPS_MAX {
         if edge.is_end() {
             return Some(edge);

@@ -61,7 +61,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::packet::{Datagram, Status};
+    use crate::packet::{Datagram, Quote, Status};
     use crate::verdict::Reason;
 
     #[derive(Default)]
@@ -94,6 +94,7 @@ mod tests {
                 status: Status::Packet,
                 packet: Packet::NONE,
                 datagram: Datagram { identification: 7, protocol: 17 },
+                quote: Quote::NONE,
             },
         );
         let judgement = Judgement::without_rule(Verdict::Reject, Reason::Essential);

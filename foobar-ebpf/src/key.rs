@@ -7,9 +7,13 @@
 //! | 2, 3 | destination address |
 //! | 4 | see [`meta`] |
 
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use crate::abi::image::Edge;
 use crate::packet::{Packet, TransportKind};
 
-/// Words of a key: a power of two, so that a masked index lies inside. The last three are unused.
+/// Words of a key: a power of two, so that a masked index lies inside. The last two hold the
+/// family and the end of a walk, the one before them is unused.
 pub const WORDS: usize = 8;
 /// Words in use.
 pub const WORDS_USED: usize = 5;
@@ -55,9 +59,24 @@ pub struct Key {
     pub words: [u64; WORDS],
 }
 
+/// Where the end of a walk is put down.
+const END: usize = WORDS - 1;
+/// Where the family is put down.
+const IS_IPV4: usize = WORDS - 2;
+
 impl Key {
     /// Before the first packet.
     pub const EMPTY: Self = Self { words: [0; WORDS] };
+
+    /// Puts the end of a walk down and reads it back, so that all walks become one for the verifier, as
+    /// in [`crate::packet::reader::PacketReader::forget`].
+    #[inline(always)]
+    pub(crate) fn forget(&mut self, end: Edge) -> Edge {
+        self.words[END] = u64::from(end.to_word());
+        compiler_fence(Ordering::SeqCst);
+        #[expect(clippy::cast_possible_truncation, reason = "as it was put down")]
+        Edge::from_word(self.words[END] as u32)
+    }
 
     /// Takes up a packet that arrived on a logical interface.
     #[inline(always)]
@@ -78,5 +97,13 @@ impl Key {
             | u64::from(port) << meta::PORT.shift
             | u64::from(transport.source_port) << meta::FROM_PORT.shift
             | u64::from(transport.tcp_flags) << meta::TCP_FLAGS.shift;
+        self.words[IS_IPV4] = u64::from(packet.is_ipv4());
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Whether the packet is IPv4; read back, as in [`Key::forget`].
+    #[inline(always)]
+    pub(crate) const fn is_ipv4(&self) -> bool {
+        self.words[IS_IPV4] != 0
     }
 }

@@ -1,13 +1,17 @@
-//! The judgement of a packet: essentials, rules, policy. Pure: knows neither bytes nor maps,
+//! The judgement of a packet: essentials, flows, rules, own sockets, policy. Pure: knows neither bytes nor maps,
 //! asks the rules through [`classifier`], so that the kernel, `explain` and the tests of the
 //! host run the same walk.
 
 use crate::abi::fragment::NO_RULE;
+use crate::abi::image::Edge;
 use crate::abi::setting;
 use crate::classifier::{self, Image};
+use crate::flow::tuple::Tuple;
+use crate::flow::{self, FlowTable, Known};
 use crate::fragment;
 use crate::key::Key;
-use crate::packet::{Packet, Parsed, Status, TransportKind};
+use crate::packet::{Packet, Parsed, Status, Transport, TransportKind};
+use crate::socket;
 use crate::state::State;
 use crate::verdict::{Reason, Verdict};
 
@@ -96,12 +100,92 @@ fn judge_packet<I: Image, S: State>(
     let judgement = if is_essential(packet, flags) {
         Judgement::without_rule(Verdict::Allow, Reason::Essential)
     } else {
-        by_rules(packet, interface, image, key)
+        match known(parsed, flags, state) {
+            Known::Live => Judgement::without_rule(Verdict::Allow, Reason::Flow),
+            Known::Killed => Judgement::without_rule(Verdict::Drop, Reason::Flow),
+            Known::Not => or_by_socket(by_rules(packet, interface, image, key), packet, flags, state),
+        }
     };
     if packet.first_fragment {
         fragment::remember(parsed, interface, state, &judgement);
     }
     judgement
+}
+
+/// What is known about the flow of a packet that arrives. A program that only reports changes nothing.
+#[inline(always)]
+fn known<S: State>(parsed: &Parsed, flags: u32, state: &S) -> Known {
+    if flags & setting::FLOWS == 0 {
+        return Known::Not;
+    }
+    flow::arrive(parsed, flags & setting::REPORT == 0, state)
+}
+
+/// A packet of a connection that this host has passes whatever rules say, so that neither the first start
+/// nor a rule that is taken away cuts it off. Only who is refused is looked up.
+#[inline(always)]
+fn or_by_socket<S: State>(judgement: Judgement, packet: &Packet, flags: u32, state: &S) -> Judgement {
+    const ASKING: u32 = setting::FLOWS | setting::REPORT;
+    if judgement.verdict != Verdict::Allow
+        && flags & ASKING == setting::FLOWS
+        && socket::can_hold(packet)
+        && state.hold(packet)
+    {
+        return Judgement::without_rule(Verdict::Allow, Reason::Socket);
+    }
+    judgement
+}
+
+/// Takes note of a packet that leaves by a logical interface: of the flow that it belongs to or begins.
+/// Whether it may leave, which only an operator's word can deny.
+#[inline(always)]
+pub fn leave<I: Image, S: FlowTable>(
+    parsed: &Parsed,
+    interface: u32,
+    flags: u32,
+    image: Option<&I>,
+    table: &S,
+    key: &mut Key,
+) -> bool {
+    let packet = &parsed.packet;
+    if parsed.status != Status::Packet {
+        return true;
+    }
+    let Some(tuple) = Tuple::of_leaving(packet) else { return true };
+    let known = flow::leave(packet, &tuple, table);
+    if known == Known::Not
+        && flow::starts(packet)
+        && !is_answered_anyway(packet, interface, flags, image, key)
+    {
+        flow::begin(&tuple, interface, table);
+    }
+    known != Known::Killed
+}
+
+/// Whether the other end's answer to a datagram passes without a flow, so that none is needed. What this host
+/// answers to a question that a rule let in is no beginning, and this is how that is told.
+#[inline(always)]
+fn is_answered_anyway<I: Image>(
+    packet: &Packet,
+    interface: u32,
+    flags: u32,
+    image: Option<&I>,
+    key: &mut Key,
+) -> bool {
+    if packet.transport.kind != TransportKind::Ports {
+        return false;
+    }
+    let answer = Packet {
+        source: packet.destination,
+        destination: packet.source,
+        transport: Transport {
+            source_port: packet.transport.destination_port,
+            destination_port: packet.transport.source_port,
+            ..packet.transport
+        },
+        ..*packet
+    };
+    is_essential(&answer, flags) || by_rules(&answer, interface, image, key).verdict == Verdict::Allow
 }
 
 /// What a host with a default of drop cannot live without.
@@ -138,13 +222,15 @@ fn is_essential(packet: &Packet, flags: u32) -> bool {
 #[inline(always)]
 fn by_rules<I: Image>(packet: &Packet, interface: u32, image: Option<&I>, key: &mut Key) -> Judgement {
     key.set(packet, interface);
-    match image.and_then(|image| classifier::classify(image, key, packet.is_ipv4())) {
-        Some(end) => Judgement {
-            verdict: end.verdict(),
-            reason: if end.is_policy() { Reason::Policy } else { Reason::Rule },
-            slot: end.index(),
-        },
+    let end = image.and_then(|image| classifier::classify(image, key));
+    let end = key.forget(end.unwrap_or(Edge::NONE));
+    if !end.is_end() {
         // An image that cannot be read must not open the host.
-        None => Judgement::without_rule(Verdict::Drop, Reason::Policy),
+        return Judgement::without_rule(Verdict::Drop, Reason::Policy);
+    }
+    Judgement {
+        verdict: end.verdict(),
+        reason: if end.is_policy() { Reason::Policy } else { Reason::Rule },
+        slot: end.index(),
     }
 }

@@ -2,7 +2,9 @@
 //! agent write. Each table's trait stands in the module that uses it; this one binds them, so that
 //! the walk takes one argument for all. In the kernel they are maps, on the host plain collections.
 
+use crate::flow::FlowTable;
 use crate::fragment::FragmentTable;
+use crate::socket::Sockets;
 
 /// Time, as the tables measure it.
 pub trait Clock {
@@ -11,6 +13,6 @@ pub trait Clock {
 }
 
 /// All that a judgement may look up.
-pub trait State: Clock + FragmentTable {}
+pub trait State: Clock + FragmentTable + FlowTable + Sockets {}
 
-impl<T: Clock + FragmentTable> State for T {}
+impl<T: Clock + FragmentTable + FlowTable + Sockets> State for T {}

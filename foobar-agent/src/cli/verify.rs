@@ -38,6 +38,10 @@ pub(super) fn verify(options: &VerifyOptions, style: Style) -> Output {
     for (what, default, diagrams, services) in variants {
         let mut bed = Bed::new(&generation(default, diagrams, services)?)?;
         programs.push(Program { what, instructions: bed.verified_instructions()?, limit: LIMIT });
+        if diagrams == DIAGRAMS_MAX {
+            let instructions = bed.verified_egress_instructions()?;
+            programs.push(Program { what: "packets that leave, four diagrams", instructions, limit: LIMIT });
+        }
     }
     if options.json {
         return print::json(&programs);
@@ -54,7 +58,12 @@ pub(super) fn verify(options: &VerifyOptions, style: Style) -> Output {
 
 /// Without a rule: how many there are, the verifier does not see.
 fn generation(default: Option<Verdict>, diagrams: usize, services: usize) -> anyhow::Result<Generation> {
-    let ruleset = default.map(|default| Ruleset { default, essentials: Essentials::ALL, rules: Vec::new() });
+    let ruleset = default.map(|default| Ruleset {
+        default,
+        essentials: Essentials::ALL,
+        flows: std::env::var("NOFLOWS").is_err(),
+        rules: Vec::new(),
+    });
     let service = |port: u16| Service { name: format!("s{port}"), port, protocol: ServiceProtocol::Http };
     let services: Vec<Service> = (1..).take(services).map(service).collect();
     let mut generation = compile(ruleset.as_ref(), &services, &mut InterfaceNumbers::default())?;

@@ -32,6 +32,7 @@ pub struct RulesetText {
     default: String,
     /// Neighbour discovery, listener discovery, ICMP errors, DHCP.
     essentials: [bool; 4],
+    flows: bool,
     /// Ranges of each set that rules name by number: as prefixes where they are one, else first and last
     /// address. A range can be as many prefixes as twice its addresses have bits.
     sets: Vec<Vec<String>>,
@@ -80,6 +81,7 @@ impl From<&Ruleset> for RulesetText {
         Self {
             default: ruleset.default.as_str().to_owned(),
             essentials: [neighbour_discovery, multicast_listener, icmp_errors, dhcp],
+            flows: ruleset.flows,
             sets,
             rules,
         }
@@ -146,6 +148,7 @@ impl TryFrom<RulesetText> for Ruleset {
         Ok(Self {
             default: verdict(&text.default)?,
             essentials: Essentials { neighbour_discovery, multicast_listener, icmp_errors, dhcp },
+            flows: text.flows,
             rules: text.rules.into_iter().map(|rule| rule.into_rule(&sets)).collect::<Result<_, _>>()?,
         })
     }
@@ -191,6 +194,7 @@ mod tests {
 interfaces = ["eth0"]
 default = "reject"
 essentials = ["nd", "dhcp"]
+flows = false
 [firewall.sets]
 office = ["203.0.113.0/24", "2001:db8:1::/48"]
 [[firewall.rules]]

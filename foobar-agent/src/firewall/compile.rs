@@ -109,13 +109,21 @@ fn service_port(service: &Service) -> ServicePort {
 
 /// What a program is told beside the image, see `foobar_ebpf::abi::setting`.
 pub fn flags(ruleset: Option<&Ruleset>) -> u32 {
-    ruleset.map_or(0, |ruleset| setting::JUDGE | essentials(ruleset.essentials) | rejects(ruleset))
+    ruleset.map_or(0, |ruleset| {
+        setting::JUDGE | essentials(ruleset.essentials) | rejects(ruleset) | flows(ruleset)
+    })
 }
 
 /// Whether senders must be told: the flag, or nothing.
 fn rejects(ruleset: &Ruleset) -> u32 {
     let mut verdicts = ruleset.rules.iter().map(|rule| rule.action).chain([ruleset.default]);
     if verdicts.any(|verdict| verdict == Verdict::Reject) { setting::REJECT } else { 0 }
+}
+
+/// Whether flows are needed: not where nothing can be refused.
+fn flows(ruleset: &Ruleset) -> u32 {
+    let mut verdicts = ruleset.rules.iter().map(|rule| rule.action).chain([ruleset.default]);
+    if ruleset.flows && verdicts.any(|verdict| verdict != Verdict::Allow) { setting::FLOWS } else { 0 }
 }
 
 fn essentials(essentials: Essentials) -> u32 {

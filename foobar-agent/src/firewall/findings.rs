@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn found(rules: Vec<Rule>) -> Findings {
-        find(&Ruleset { default: Verdict::Drop, essentials: Essentials::ALL, rules })
+        find(&Ruleset { default: Verdict::Drop, essentials: Essentials::ALL, flows: true, rules })
     }
 
     #[test]

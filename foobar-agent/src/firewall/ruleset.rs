@@ -16,6 +16,8 @@ pub struct Ruleset {
     pub default: Verdict,
     /// What passes before the rules.
     pub essentials: Essentials,
+    /// Whether what this host started, and its live connections, pass before the rules.
+    pub flows: bool,
     /// The rules in order of judgement.
     pub rules: Vec<Rule>,
 }

@@ -3,6 +3,11 @@
 
 use std::time::Instant;
 
+use foobar_ebpf::abi::flow::{Bucket, FlowCount, Header};
+use foobar_ebpf::flow::FlowTable;
+use foobar_ebpf::flow::shared::Shared;
+use foobar_ebpf::packet::Packet;
+use foobar_ebpf::socket::Sockets;
 use foobar_ebpf::state::Clock;
 
 use super::fragments::HostFragments;
@@ -23,5 +28,33 @@ impl HostState {
 impl Clock for HostState {
     fn now_ns(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A walk knows no flow: nothing left before.
+impl FlowTable for HostState {
+    fn now_seconds(&self) -> u32 {
+        0
+    }
+
+    fn header(&self) -> Option<&Header> {
+        None
+    }
+
+    fn bucket(&self, _bucket: u32) -> Option<&Bucket> {
+        None
+    }
+
+    fn scratch(&self) -> Option<&Shared> {
+        None
+    }
+
+    fn count(&self, _count: FlowCount) {}
+}
+
+/// Nor a socket: the host that is asked about may be another.
+impl Sockets for HostState {
+    fn hold(&self, _packet: &Packet) -> bool {
+        false
     }
 }

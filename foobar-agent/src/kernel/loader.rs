@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use foobar_ebpf::abi::answer::Allowance;
 use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, setting};
@@ -20,8 +20,17 @@ use crate::firewall::generation::Generation;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
 
 /// Maps that outlive a generation, so that the next one finds them by their pins.
-const SHARED_MAPS: [&str; 6] =
-    [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::ANSWERS, map::LOGS];
+const SHARED_MAPS: [&str; 9] = [
+    map::GENERATIONS,
+    map::EGRESS_GENERATIONS,
+    map::FLOWS,
+    map::FLOW_COUNTS,
+    map::CONTROL,
+    map::INTERFACES,
+    map::OUTCOMES,
+    map::ANSWERS,
+    map::LOGS,
+];
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;
@@ -139,6 +148,9 @@ impl Instance {
         if constants.is_none_or(|constants| constants.flags & setting::JUDGE == 0) {
             loader.map_max_entries(map::FRAGMENTS, 1);
         }
+        if setup.pins.is_none() && constants.is_none_or(|constants| constants.flags & setting::FLOWS == 0) {
+            loader.map_max_entries(map::FLOWS, 1);
+        }
         let report = if setup.report { setting::REPORT } else { 0 };
         let flags = constants.map_or(0, |constants| constants.flags) | report;
         // The loader keeps a reference until it loads.
@@ -177,20 +189,17 @@ impl Instance {
     pub(super) fn program(&mut self, name: &'static str) -> Result<&mut Xdp, KernelError> {
         let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
         let program: &mut Xdp = program.try_into().map_err(KernelError::bpf("unexpected program"))?;
-        match program.load() {
-            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-            Err(ProgramError::LoadError { io_error, verifier_log }) => {
-                let log = verifier_log.to_string();
-                let lines: Vec<&str> = log.lines().collect();
-                let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
-                Err(KernelError::Refused {
-                    program: name,
-                    source: io_error,
-                    log: lines.get(shown..).unwrap_or_default().join("\n"),
-                })
-            }
-            Err(error) => Err(KernelError::bpf("cannot load a program")(error)),
-        }
+        taken(name, program.load())?;
+        Ok(program)
+    }
+
+    /// As [`Instance::program`], for packets that leave.
+    pub(super) fn classifier(&mut self, name: &'static str) -> Result<&mut SchedClassifier, KernelError> {
+        let program = self.ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
+        let program: &mut SchedClassifier =
+            program.try_into().map_err(KernelError::bpf("unexpected program"))?;
+        taken(name, program.load())?;
+        Ok(program)
     }
 
     /// Takes the counters of this name out of the instance.
@@ -225,6 +234,29 @@ impl Instance {
     /// Loads the program that judges.
     pub(super) fn judge(&mut self) -> Result<&mut Xdp, KernelError> {
         self.program(program::GENERATION)
+    }
+
+    /// Loads the program that records flows.
+    pub(super) fn egress(&mut self) -> Result<&mut SchedClassifier, KernelError> {
+        self.classifier(program::EGRESS)
+    }
+}
+
+/// What the kernel said to a program; one that it has taken before is as good.
+fn taken(name: &'static str, answer: Result<(), ProgramError>) -> Result<(), KernelError> {
+    match answer {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(ProgramError::LoadError { io_error, verifier_log }) => {
+            let log = verifier_log.to_string();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = lines.len().saturating_sub(LOG_LINES_SHOWN);
+            Err(KernelError::Refused {
+                program: name,
+                source: io_error,
+                log: lines.get(shown..).unwrap_or_default().join("\n"),
+            })
+        }
+        Err(error) => Err(KernelError::bpf("cannot load a program")(error)),
     }
 }
 

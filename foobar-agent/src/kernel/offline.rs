@@ -183,6 +183,15 @@ impl Bed {
         let info = self.instance.judge()?.info().map_err(KernelError::bpf("cannot examine the program"))?;
         info.verified_instruction_count().ok_or(KernelError::Missing("count of verified instructions"))
     }
+
+    /// As [`Bed::verified_instructions`], for the program that records flows.
+    ///
+    /// # Errors
+    /// As there, and where the kernel refuses the program.
+    pub fn verified_egress_instructions(&mut self) -> Result<u32, KernelError> {
+        let info = self.instance.egress()?.info().map_err(KernelError::bpf("cannot examine the program"))?;
+        info.verified_instruction_count().ok_or(KernelError::Missing("count of verified instructions"))
+    }
 }
 
 /// The program that interfaces run, with generations in its slots that share no map with it: what

@@ -125,6 +125,11 @@ fn example(old: &Rule, new: &Rule, meanings: &mut Meanings) -> Option<Example> {
         return None;
     }
     let default = if old.action == Verdict::Allow { Verdict::Drop } else { Verdict::Allow };
-    let alone = |rule: &Rule| Ruleset { default, essentials: Essentials::NONE, rules: vec![rule.clone()] };
+    let alone = |rule: &Rule| Ruleset {
+        default,
+        essentials: Essentials::NONE,
+        flows: false,
+        rules: vec![rule.clone()],
+    };
     meanings.difference(&alone(old), &alone(new)).ok().flatten()
 }

@@ -237,7 +237,7 @@ fn any_ruleset() -> impl Strategy<Value = Ruleset> {
         }
         let [neighbour_discovery, multicast_listener, icmp_errors, dhcp] = on;
         let essentials = Essentials { neighbour_discovery, multicast_listener, icmp_errors, dhcp };
-        Ruleset { default, essentials, rules }
+        Ruleset { default, essentials, flows: true, rules }
     })
 }
 

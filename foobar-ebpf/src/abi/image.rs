@@ -79,6 +79,18 @@ impl Edge {
         Self(op::POLICY | (verdict as u32) << NODE_BITS | slot)
     }
 
+    /// As a word.
+    #[inline(always)]
+    pub const fn to_word(self) -> u32 {
+        self.0
+    }
+
+    /// From its word.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+
     /// Whether the walk ends here.
     #[inline(always)]
     pub const fn is_end(self) -> bool {

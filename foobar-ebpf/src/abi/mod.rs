@@ -5,6 +5,7 @@
 //! adopted by an agent.
 
 pub mod answer;
+pub mod flow;
 pub mod fragment;
 pub mod image;
 pub mod report;
@@ -24,6 +25,11 @@ pub mod program {
     pub const ROOT: &str = "foobar_root";
     /// XDP: judges by one image; one instance a generation.
     pub const GENERATION: &str = "foobar_judge";
+    /// Classifier: what is attached where packets leave. Enters the active generation's [`EGRESS`] and never
+    /// changes.
+    pub const EGRESS_ROOT: &str = "foobar_egress_root";
+    /// Classifier: records the flows that packets leave on; one instance a generation.
+    pub const EGRESS: &str = "foobar_egress";
     /// XDP: does nothing; what a benchmark subtracts.
     pub const PASS: &str = "foobar_pass";
 }
@@ -32,6 +38,12 @@ pub mod program {
 pub mod map {
     /// Program array: [`super::GENERATION_ACTIVE`], [`super::GENERATION_FALLBACK`]. Shared.
     pub const GENERATIONS: &str = "GENERATIONS";
+    /// Program array of the classifiers, with the same slots. Shared.
+    pub const EGRESS_GENERATIONS: &str = "EGRESS_SLOTS";
+    /// Array of a [`super::flow::Header`] and [`super::flow::Bucket`]s. Shared, by its own version.
+    pub const FLOWS: &str = "FLOWS";
+    /// Per-CPU array of `u64` by [`super::flow::FlowCount`]. Shared.
+    pub const FLOW_COUNTS: &str = "FLOW_COUNTS";
     /// Array of `u64` words, see [`super::control`]. Shared.
     pub const CONTROL: &str = "CONTROL";
     /// Array of [`super::InterfaceSlot`]. Shared.
@@ -188,6 +200,9 @@ pub mod setting {
     pub const DHCP: u32 = 1 << 4;
     /// A rule or the policy rejects: senders are told.
     pub const REJECT: u32 = 1 << 5;
+    /// Something is refused, and what this host started is not: flows are recorded, and they and the
+    /// packets of its own sockets pass.
+    pub const FLOWS: u32 = 1 << 6;
     /// The program returns [`super::report::word`] in the place of an XDP action, and answers nobody. Only
     /// for test runs: attached, it would pass no packet.
     pub const REPORT: u32 = 1 << 31;

@@ -6,13 +6,14 @@ use foobar_ebpf::classifier::Image;
 use super::maps;
 
 pub(super) struct MapImage {
+    /// Null where nothing is judged.
     header: *const Header,
 }
 
 impl MapImage {
     #[inline(always)]
-    pub(super) fn of_generation() -> Option<Self> {
-        maps::image().map(|header| Self { header })
+    pub(super) fn of_generation() -> Self {
+        Self { header: maps::image() }
     }
 
     /// What lies at an offset, if it lies inside.
@@ -36,7 +37,7 @@ impl Image for MapImage {
     #[inline(always)]
     fn roots(&self, diagram: u32) -> Option<Roots> {
         // SAFETY: an image begins with its header, and lives as long as the program.
-        let header = unsafe { &*self.header };
+        let header = unsafe { self.header.as_ref() }?;
         header.roots.get(diagram as usize).copied()
     }
 

@@ -1,22 +1,36 @@
 //! The maps, and safe access to them. Knows no packet.
 
+use core::ptr;
+
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
 use foobar_ebpf::abi::answer::{Allowance, Outcome};
+use foobar_ebpf::abi::flow::{self, Bucket, FlowCount};
 use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
     OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control,
 };
+use foobar_ebpf::flow::shared::Shared;
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
 use foobar_ebpf::reject::{self, Limit};
 
 #[map]
 pub(super) static GENERATIONS: ProgramArray = ProgramArray::with_max_entries(GENERATION_SLOTS, 0);
+
+#[map]
+pub(super) static EGRESS_SLOTS: ProgramArray = ProgramArray::with_max_entries(GENERATION_SLOTS, 0);
+
+/// The loader makes it small where no flow is asked for.
+#[map]
+pub(super) static FLOWS: Array<Bucket> = Array::with_max_entries(flow::MAP_ENTRIES, BPF_F_MMAPABLE);
+
+#[map]
+pub(super) static FLOW_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(FlowCount::COUNT, 0);
 
 #[map]
 static CONTROL: Array<u64> = Array::with_max_entries(control::WORDS, 0);
@@ -62,10 +76,22 @@ static LOG_BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static SCRATCH: PerCpuArray<Memory> = PerCpuArray::with_max_entries(1, 0);
 
+/// As `SCRATCH`, for packets that leave.
+#[map]
+static EGRESS_SCRATCH: PerCpuArray<EgressMemory> = PerCpuArray::with_max_entries(1, 0);
+
 /// Memory of a CPU for the packet that it judges.
 pub(super) struct Memory {
     pub(super) parser: Scratch,
     pub(super) key: Key,
+}
+
+/// Memory of a CPU for the packet that leaves.
+pub(super) struct EgressMemory {
+    pub(super) parser: Scratch,
+    pub(super) key: Key,
+    /// See [`foobar_ebpf::flow::FlowTable::scratch`].
+    pub(super) best: Shared,
 }
 
 #[unsafe(no_mangle)]
@@ -136,6 +162,23 @@ pub(super) fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
     }
 }
 
+/// Adds one to a counter of this CPU, under the same condition.
+#[inline(always)]
+pub(super) fn add_one(counters: &PerCpuArray<u64>, index: u32) {
+    if let Some(counter) = counters.get_ptr_mut(index) {
+        // SAFETY: the map gave a valid, aligned pointer to this CPU's own value.
+        unsafe { *counter += 1 }
+    }
+}
+
+/// Memory of this CPU for the packet that leaves: bottom halves are off while it does, so that no
+/// other one leaves or arrives on this CPU meanwhile.
+#[inline(always)]
+pub(super) fn egress_memory() -> Option<&'static mut EgressMemory> {
+    // SAFETY: as for `memory`.
+    EGRESS_SCRATCH.get_ptr_mut(0).map(|memory| unsafe { &mut *memory })
+}
+
 /// Memory of this CPU for the packet that it judges.
 #[inline(always)]
 pub(super) fn memory() -> Option<&'static mut Memory> {
@@ -178,10 +221,11 @@ pub(super) fn service(slot: u32) -> Option<ServicePort> {
     SERVICE_PORTS.get(slot as usize).map(|word| ServicePort::from_word(word.load()))
 }
 
-/// The image of this generation; `None` where nothing is judged.
+/// The image of this generation; null where nothing is judged. Not an `Option`: the pointer of one that is
+/// `None` is undefined, and the verifier refuses a program that keeps it.
 #[inline(always)]
-pub(super) fn image() -> Option<*const Header> {
-    if image_bytes() == 0 { None } else { IMAGE.get_ptr(0) }
+pub(super) fn image() -> *const Header {
+    if image_bytes() == 0 { ptr::null() } else { IMAGE.get_ptr(0).unwrap_or(ptr::null()) }
 }
 
 /// Bytes of the image: a constant for the verifier.

@@ -3,12 +3,17 @@
 //! ```text
 //! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit ─► (answer)
 //! ```
+//!
+//! `egress` is that of a packet that leaves.
 
+mod egress;
 mod exit;
+mod flows;
 mod fragments;
 mod image;
 mod maps;
 mod reject;
+mod sockets;
 mod state;
 mod trace;
 
@@ -63,7 +68,8 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     let parsed = packet::parse(&reader, &mut memory.parser);
     let image = MapImage::of_generation();
     let flags = maps::FLAGS.load();
-    let judgement = policy::judge(parsed, interface, flags, image.as_ref(), &KernelState, &mut memory.key);
+    let state = KernelState { ctx: ctx.ctx };
+    let judgement = policy::judge(parsed, interface, flags, Some(&image), &state, &mut memory.key);
     if judgement.verdict == Verdict::Allow && parsed.status == Status::Packet {
         exit::count_services(&reader, &parsed.packet);
     }

@@ -269,6 +269,19 @@ impl Address {
     pub const fn is_ipv4_mapped(self) -> bool {
         self.high == 0 && self.low >> 32 == Self::MAPPED
     }
+
+    /// Whether an address is a host's own, as far as that can be told from it: nothing is answered to
+    /// any other, and no other answers (RFC 1122 §3.2.2, RFC 4443 §2.4(e)).
+    #[inline(always)]
+    pub const fn is_one_host(self) -> bool {
+        if self.is_ipv4_mapped() {
+            // 0/8 this network, 127/8 loopback, 224/4 multicast, 240/4 reserved with broadcast.
+            !matches!((self.low >> 24) & 0xff, 0 | 127 | 224..)
+        } else {
+            // ff00::/8 multicast, :: and ::1.
+            self.high >> 56 != 0xff && !(self.high == 0 && self.low <= 1)
+        }
+    }
 }
 
 #[inline(always)]

@@ -7,10 +7,12 @@
 //! pass (ARP) and the second must not.
 
 mod ip;
+mod quote;
 pub mod reader;
 mod transport;
 
 use crate::verdict::Reason;
+pub use quote::Quote;
 use reader::PacketReader;
 
 /// What a frame turned out to be.
@@ -25,6 +27,8 @@ pub struct Parsed {
     pub packet: Packet,
     /// What a fragment is a part of; of no meaning where the packet is none.
     pub datagram: Datagram,
+    /// What an ICMP error quotes; of no meaning unless [`Transport::quotes_destination`].
+    pub quote: Quote,
 }
 
 /// What all fragments of a datagram say alike, beside their addresses.
@@ -96,6 +100,8 @@ pub struct Transport {
     pub icmp_kind: u8,
     /// ICMP code.
     pub icmp_code: u8,
+    /// Identifier, where the type is an echo's.
+    pub icmp_identifier: u16,
     /// An ICMP error about a packet whose source is this packet's destination.
     pub quotes_destination: bool,
     /// Offset of a TCP payload from the start of the frame, in bytes.
@@ -126,6 +132,7 @@ impl Transport {
         tcp_flags: 0,
         icmp_kind: 0,
         icmp_code: 0,
+        icmp_identifier: 0,
         quotes_destination: false,
         payload_offset: 0,
         payload_bytes: 0,
@@ -178,7 +185,12 @@ impl Scratch {
     /// Before the first packet.
     pub const EMPTY: Self = Self {
         header: ip::Header::NONE,
-        parsed: Parsed { status: Status::Foreign, packet: Packet::NONE, datagram: Datagram::NONE },
+        parsed: Parsed {
+            status: Status::Foreign,
+            packet: Packet::NONE,
+            datagram: Datagram::NONE,
+            quote: Quote::NONE,
+        },
     };
 
     /// The frame that was parsed last.
@@ -218,7 +230,7 @@ pub fn parse<'s, R: PacketReader + ?Sized>(reader: &R, scratch: &'s mut Scratch)
 
 #[inline(always)]
 fn parse_frame<R: PacketReader + ?Sized>(reader: &R, scratch: &mut Scratch) -> Result<Status, Reason> {
-    let Scratch { header, parsed: Parsed { packet, datagram, .. } } = scratch;
+    let Scratch { header, parsed: Parsed { packet, datagram, quote, .. } } = scratch;
     *datagram = Datagram::NONE;
     if reader.length_bytes() < ethernet::HEADER_BYTES {
         return Err(Reason::MalformedEthernet);
@@ -240,7 +252,7 @@ fn parse_frame<R: PacketReader + ?Sized>(reader: &R, scratch: &mut Scratch) -> R
     };
     reader.forget();
     ip::finish(reader, header, datagram)?;
-    transport::parse(reader, header, &mut packet.transport)?;
+    transport::parse(reader, header, &mut packet.transport, quote)?;
     packet.source = header.source;
     packet.destination = header.destination;
     packet.protocol = header.protocol;

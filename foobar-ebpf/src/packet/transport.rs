@@ -3,7 +3,7 @@
 
 use super::ip::{self, Family, Header};
 use super::reader::PacketReader;
-use super::{Transport, TransportKind};
+use super::{Quote, Transport, TransportKind, quote};
 use crate::verdict::Reason;
 
 /// Protocol numbers (IANA).
@@ -28,6 +28,7 @@ pub(super) fn parse<R: PacketReader + ?Sized>(
     reader: &R,
     header: &Header,
     transport: &mut Transport,
+    quote: &mut Quote,
 ) -> Result<(), Reason> {
     *transport = Transport::OPAQUE;
     if header.fragment_offset_bytes != 0 {
@@ -40,7 +41,7 @@ pub(super) fn parse<R: PacketReader + ?Sized>(
         (protocol::SCTP, _) => ports(reader, header, SCTP_HEADER_BYTES, Reason::MalformedSctp, transport),
         (protocol::DCCP, _) => ports(reader, header, DCCP_HEADER_BYTES, Reason::MalformedDccp, transport),
         (protocol::ICMP, Family::Ipv4) | (protocol::ICMPV6, Family::Ipv6) => {
-            parse_icmp(reader, header, transport)
+            parse_icmp(reader, header, transport, quote)
         }
         _ => Ok(()),
     }
@@ -133,8 +134,10 @@ fn parse_icmp<R: PacketReader + ?Sized>(
     reader: &R,
     header: &Header,
     transport: &mut Transport,
+    quote: &mut Quote,
 ) -> Result<(), Reason> {
-    let [kind, code, ..] = start(reader, header, ICMP_HEADER_BYTES, Reason::MalformedIcmp)?;
+    let [kind, code, _, _, identifier_high, identifier_low, ..] =
+        start(reader, header, ICMP_HEADER_BYTES, Reason::MalformedIcmp)?;
     // Destination unreachable, time exceeded, parameter problem (RFC 792); for ICMPv6 also
     // packet too big, which has a number of its own (RFC 4443 §3).
     let is_error = match header.family {
@@ -144,8 +147,12 @@ fn parse_icmp<R: PacketReader + ?Sized>(
     transport.kind = TransportKind::Icmp;
     transport.icmp_kind = kind;
     transport.icmp_code = code;
-    transport.quotes_destination = is_error
-        && ip::quoted_source(reader, header, header.transport_offset + ICMP_HEADER_BYTES)
-            == Some(header.destination);
+    transport.icmp_identifier = u16::from_be_bytes([identifier_high, identifier_low]);
+    let quoted_offset = header.transport_offset + ICMP_HEADER_BYTES;
+    transport.quotes_destination =
+        is_error && ip::quoted_source(reader, header, quoted_offset) == Some(header.destination);
+    if transport.quotes_destination {
+        quote::read(reader, header, quoted_offset, quote);
+    }
     Ok(())
 }

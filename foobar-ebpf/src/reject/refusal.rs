@@ -1,7 +1,7 @@
 //! Which answer a rejected packet gets, and which packets get none.
 
 use crate::abi::answer::Outcome;
-use crate::packet::{Address, Packet, TransportKind};
+use crate::packet::{Packet, TransportKind};
 
 /// RST in octet 13 of a TCP header.
 const RST: u8 = 1 << 2;
@@ -14,7 +14,7 @@ pub(super) fn of(packet: &Packet) -> Outcome {
         // RFC 1122 §3.2.2, RFC 4443 §2.4(b): it has no ports by which its sender would know it.
         return Outcome::LaterFragment;
     }
-    if !is_one_host(packet.source) || !is_one_host(packet.destination) {
+    if !packet.source.is_one_host() || !packet.destination.is_one_host() {
         return Outcome::Address;
     }
     let error = if packet.is_ipv4() { Outcome::Icmp } else { Outcome::Icmpv6 };
@@ -24,19 +24,6 @@ pub(super) fn of(packet: &Packet) -> Outcome {
         TransportKind::Tcp if !packet.first_fragment => Outcome::TcpReset,
         TransportKind::Icmp if !is_query(packet) => Outcome::ToIcmpError,
         _ => error,
-    }
-}
-
-/// Whether an address is a host's own, as far as that can be told from it: an answer is sent to
-/// no other, and from no other (RFC 1122 §3.2.2, RFC 4443 §2.4(e)).
-#[inline(always)]
-const fn is_one_host(address: Address) -> bool {
-    if address.is_ipv4_mapped() {
-        // 0/8 this network, 127/8 loopback, 224/4 multicast, 240/4 reserved with broadcast.
-        !matches!((address.low >> 24) & 0xff, 0 | 127 | 224..)
-    } else {
-        // ff00::/8 multicast, :: and ::1.
-        address.high >> 56 != 0xff && !(address.high == 0 && address.low <= 1)
     }
 }
 
@@ -58,7 +45,7 @@ const fn is_query(packet: &Packet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Transport;
+    use crate::packet::{Address, Transport};
 
     fn v4(octets: [u8; 4]) -> Address {
         Address { high: 0, low: 0xffff << 32 | u64::from(u32::from_be_bytes(octets)) }
@@ -73,7 +60,7 @@ mod tests {
     #[test]
     fn the_edges_of_what_is_one_host() {
         for one in [[1, 0, 0, 0], [126, 255, 255, 255], [128, 0, 0, 0], [223, 255, 255, 255], [10, 0, 0, 1]] {
-            assert!(is_one_host(v4(one)), "{one:?}");
+            assert!(v4(one).is_one_host(), "{one:?}");
         }
         for none in [
             [0; 4],
@@ -84,13 +71,13 @@ mod tests {
             [240, 0, 0, 1],
             [255; 4],
         ] {
-            assert!(!is_one_host(v4(none)), "{none:?}");
+            assert!(!v4(none).is_one_host(), "{none:?}");
         }
         for one in ["::2", "fe80::1", "2001:db8::", "feff::", "0:0:0:1::"] {
-            assert!(is_one_host(v6(one)), "{one}");
+            assert!(v6(one).is_one_host(), "{one}");
         }
         for none in ["::", "::1", "ff00::", "ff02::1", "ffff::"] {
-            assert!(!is_one_host(v6(none)), "{none}");
+            assert!(!v6(none).is_one_host(), "{none}");
         }
     }
 

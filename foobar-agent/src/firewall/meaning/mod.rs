@@ -232,6 +232,7 @@ mod tests {
         let ruleset = |rules: &[Rule]| Ruleset {
             default: Verdict::Drop,
             essentials: Essentials::ALL,
+            flows: true,
             rules: rules.to_vec(),
         };
         Meanings::default().difference(&ruleset(a), &ruleset(b)).unwrap()
