@@ -43,7 +43,7 @@ pub(super) fn read(root: &mut Table<'_>, places: &mut Places) -> Firewall {
     let default_value = table.required("default", "default = \"drop\", \"allow\" or \"reject\"");
     let default = default_value.and_then(read_verdict);
     let essentials = table.optional("essentials").map_or(Essentials::ALL, essentials);
-    let flows = table.optional("flows").and_then(|value| value.boolean()).unwrap_or(true);
+    let flows = table.optional("flows").and_then(Value::boolean).unwrap_or(true);
     let sets = table.table("sets", "[firewall.sets]").map(Sets::read).unwrap_or_default();
     let rules;
     (rules, places.rules) = rules::read(&mut table, &sets);

@@ -129,6 +129,17 @@ pub enum KernelError {
         /// What may help.
         remedy: &'static str,
     },
+    /// The interface does not take a program where packets leave.
+    #[error(
+        "cannot attach where packets leave {interface}: {source}; without that, answers to what this host starts \
+         are judged by the rules alone: set firewall.flows to false if that is enough"
+    )]
+    AttachEgress {
+        /// The interface.
+        interface: String,
+        /// The kernel's word.
+        source: io::Error,
+    },
     /// The kernel attached without a link, which could not be pinned.
     #[error(
         "{interface} took the datapath without a BPF link, which cannot outlive the agent, so it was taken off \

@@ -21,6 +21,7 @@ const AHEAD_IMAGE_BYTES_MAX: u32 = 16 << 20;
 
 pub(super) struct Generations {
     slots: ProgramArray<MapData>,
+    egress_slots: ProgramArray<MapData>,
     ledger: Ledger,
     /// The counters of the generation that judges, if one does.
     live: Option<Live>,
@@ -55,6 +56,8 @@ impl Generations {
     /// Takes up what an earlier agent left.
     pub(super) fn open(instance: &mut Instance, pins: &Pins, state_dir: &Path) -> Result<Self, KernelError> {
         let slots = instance.ebpf.take_map(map::GENERATIONS).ok_or(KernelError::Missing(map::GENERATIONS))?;
+        let egress_slots = instance.ebpf.take_map(map::EGRESS_GENERATIONS);
+        let egress_slots = egress_slots.ok_or(KernelError::Missing(map::EGRESS_GENERATIONS))?;
         let Map::ProgramArray(data) = &slots else { return Err(KernelError::Missing(map::GENERATIONS)) };
         let judging = sys::lookup_u32(data.fd(), GENERATION_ACTIVE)?;
         let mut generations = Self {
@@ -62,6 +65,7 @@ impl Generations {
             live: None,
             ahead: None,
             slots: slots.try_into().map_err(KernelError::bpf("unexpected map"))?,
+            egress_slots: egress_slots.try_into().map_err(KernelError::bpf("unexpected map"))?,
         };
         if let Some(program) = judging {
             generations.take_up(pins, program)?;
@@ -93,6 +97,7 @@ impl Generations {
     /// write that switches; after it nothing does.
     pub(super) fn install(&mut self, generation: Generation, pins: &Pins) -> Result<(), KernelError> {
         let constants = Constants::of(&generation);
+        let records_flows = constants.records_flows();
         let ahead = self.ahead.take().filter(|ahead| ahead.constants == constants);
         let mut instance = match ahead {
             Some(ahead) => ahead.instance,
@@ -115,15 +120,31 @@ impl Generations {
         };
         let services = generation.service_names();
         self.ledger.announce(Names { number, rules: generation.rules, services })?;
-        let judge = instance.judge()?.fd().map_err(KernelError::bpf("cannot use the program"))?;
-        if let Err(error) = self.slots.set(GENERATION_ACTIVE, judge, 0) {
+        if let Err(error) = self.switch(&mut instance, records_flows) {
             self.ledger.withdraw();
-            return Err(KernelError::bpf("cannot switch the generation")(error));
+            return Err(error);
         }
         let previous = self.live.replace(next);
         self.conclude(previous);
         if let Err(error) = pins.keep_generation(Some(number)) {
             tracing::warn!("{error}");
+        }
+        Ok(())
+    }
+
+    /// The one write. Flows are recorded by the new generation before it judges, so that nothing is refused
+    /// that it lets this host start; one without flows leaves none to record them.
+    fn switch(&mut self, instance: &mut Instance, records_flows: bool) -> Result<(), KernelError> {
+        const WHAT: &str = "cannot switch the generation";
+        if records_flows {
+            let egress = instance.egress()?.fd().map_err(KernelError::bpf("cannot use the program"))?;
+            self.egress_slots.set(GENERATION_ACTIVE, egress, 0).map_err(KernelError::bpf(WHAT))?;
+        }
+        let judge = instance.judge()?.fd().map_err(KernelError::bpf("cannot use the program"))?;
+        self.slots.set(GENERATION_ACTIVE, judge, 0).map_err(KernelError::bpf(WHAT))?;
+        if !records_flows {
+            // An empty slot cannot be emptied.
+            drop(self.egress_slots.clear_index(&GENERATION_ACTIVE));
         }
         Ok(())
     }

@@ -82,6 +82,11 @@ impl Constants {
             services,
         }
     }
+
+    /// Whether a program for packets that leave belongs to it.
+    pub(super) const fn records_flows(&self) -> bool {
+        self.flags & setting::FLOWS != 0
+    }
 }
 
 /// Rounded up by an eighth at most, so that small changes of the rules keep the size.
@@ -117,6 +122,9 @@ impl Instance {
     pub(super) fn ahead(constants: &Constants, pins: &Pins) -> Result<Self, KernelError> {
         let mut instance = Self::set_up(Some(constants), &Setup { pins: Some(pins), ..Setup::default() })?;
         instance.judge()?;
+        if constants.records_flows() {
+            instance.egress()?;
+        }
         Ok(instance)
     }
 
@@ -148,7 +156,7 @@ impl Instance {
         if constants.is_none_or(|constants| constants.flags & setting::JUDGE == 0) {
             loader.map_max_entries(map::FRAGMENTS, 1);
         }
-        if setup.pins.is_none() && constants.is_none_or(|constants| constants.flags & setting::FLOWS == 0) {
+        if setup.pins.is_none() && !constants.is_some_and(Constants::records_flows) {
             loader.map_max_entries(map::FLOWS, 1);
         }
         let report = if setup.report { setting::REPORT } else { 0 };

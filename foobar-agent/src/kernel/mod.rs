@@ -9,15 +9,17 @@
 //!  agent (worker)   │ wire │   kernel process (process)
 //! Handle ──Request──┼──────┼─► session ─┬─ pins      where maps, programs and links outlive us
 //!        ◄──Reply───┼──────┼──          ├─ loader    object ─► maps and programs of a generation
-//!                   │      │            ├─ attach    links on interfaces (link, foreign)
+//!                   │      │            ├─ attach    links on interfaces (link, foreign, egress)
 //!                   │      │            └─ counters  per-CPU values ─► sums
 //! ```
 #![expect(unsafe_code, reason = "maps are bytes, and some system calls have no safe wrapper")]
 
 mod attach;
 mod counters;
+mod egress;
 mod error;
 pub mod explain;
+mod flows;
 mod foreign;
 mod generations;
 mod ledger;
@@ -38,6 +40,7 @@ mod wire;
 mod worker;
 
 pub use error::KernelError;
+pub use flows::{CAPACITY_FLOWS, Flow, FlowTable};
 pub use leftovers::remove_left;
 pub use message::{
     AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,

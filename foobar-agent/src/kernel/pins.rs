@@ -5,7 +5,9 @@
 //! <pin_dir>/datapath-v3/GENERATIONS, CONTROL, …   shared maps
 //!                       root                      the program that is attached
 //!                       links/2                   one attachment, by ifindex
+//!                       egress/2                  the same where packets leave, see `egress`
 //!                       generation-7/RULES, …     counters and image of the judging generation
+//! <pin_dir>/flows-v1                              the table of flows, with a version of its own
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -13,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use foobar_ebpf::abi::DATAPATH_VERSION;
+use foobar_ebpf::abi::flow::FLOWS_VERSION;
+use foobar_ebpf::abi::{DATAPATH_VERSION, map};
 
 use super::error::KernelError;
-use super::{link, sys};
+use super::{egress, link, sys};
 
 /// Where a BPF file system usually is; the only place where the agent mounts one itself.
 const USUAL_MOUNT: &str = "/sys/fs/bpf";
@@ -28,6 +31,12 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of links.
 const LINKS: &str = "links";
+
+/// The folder of what is attached where packets leave.
+const EGRESS: &str = "egress";
+
+/// What the table of flows is called, before the number of its version.
+const FLOWS: &str = "flows-v";
 
 /// What the folder of one version is called, before its number.
 const FOLDER: &str = "datapath-v";
@@ -53,8 +62,9 @@ impl Pins {
             sys::mount_bpffs(&path).map_err(|source| KernelError::Mount { path, source })?;
         }
         let folder = pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}"));
-        let links = folder.join(LINKS);
-        fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;
+        for links in [folder.join(LINKS), folder.join(EGRESS)] {
+            fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;
+        }
         Ok(Self { folder, lock: lock(pin_dir)? })
     }
 
@@ -68,7 +78,7 @@ impl Pins {
 
     /// These, and those that agents of other versions left beside them.
     pub(super) fn of_every_version(&self) -> Result<Vec<Self>, KernelError> {
-        of_every_version(self.folder.parent().unwrap_or(&self.folder), &self.lock)
+        of_every_version(self.pin_dir(), &self.lock)
     }
 
     /// Where a version that is not ours has pinned its link of an interface.
@@ -89,11 +99,34 @@ impl Pins {
     }
 
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        // What has a version of its own is there for every version of the rest.
+        if name == map::FLOWS {
+            self.pin_dir().join(format!("{FLOWS}{FLOWS_VERSION}"))
+        } else {
+            self.folder.join(name)
+        }
+    }
+
+    fn pin_dir(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
     }
 
     pub(super) fn root(&self) -> PathBuf {
         self.folder.join("root")
+    }
+
+    pub(super) fn egress_root(&self) -> PathBuf {
+        self.folder.join("egress_root")
+    }
+
+    /// The link where packets leave an interface.
+    pub(super) fn egress_link(&self, ifindex: u32) -> PathBuf {
+        self.folder.join(EGRESS).join(ifindex.to_string())
+    }
+
+    /// What stands for a filter of the classic hook, which cannot be pinned.
+    pub(super) fn egress_filter(&self, ifindex: u32) -> PathBuf {
+        self.folder.join(EGRESS).join(format!("{ifindex}-clsact"))
     }
 
     fn links(&self) -> PathBuf {
@@ -130,9 +163,26 @@ impl Pins {
         let linked = self.linked()?;
         for &ifindex in &linked {
             link::release(&self.link(ifindex))?;
+            egress::release(self, ifindex)?;
         }
         remove(&self.folder)?;
+        self.remove_unused_flows()?;
         Ok(linked)
+    }
+
+    /// Removes the tables of flows where no version is left that uses one.
+    fn remove_unused_flows(&self) -> Result<(), KernelError> {
+        if !self.of_every_version()?.is_empty() {
+            return Ok(());
+        }
+        let pin_dir = self.pin_dir();
+        for entry in fs::read_dir(pin_dir).map_err(KernelError::io("cannot read", pin_dir))? {
+            let pin = entry.map_err(KernelError::io("cannot read", pin_dir))?.path();
+            if pin.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(FLOWS)) {
+                remove_file(&pin)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,26 +7,27 @@ use std::rc::Rc;
 use std::{fs, io};
 
 use aya::maps::{Array, MapData};
-use aya::programs::Xdp;
+use aya::programs::{SchedClassifier, Xdp};
 use aya_obj::programs::XdpAttachType;
 use foobar_ebpf::abi::{
     INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, control, map, program,
 };
 
 use super::error::KernelError;
+use super::flows::FlowTable;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
 use super::message::{Attached, Counters, Found, LogLevel, Places};
 use super::pins::{self, Pins};
 use super::value::Plain;
-use super::{attach, counters, foreign, ledger, link, preflight};
+use super::{attach, counters, egress, foreign, ledger, link, preflight};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
 
 /// Shared maps whose descriptors the agent may have, to read and to write.
-const LENT_MAPS: [&str; 0] = [];
+const LENT_MAPS: [&str; 1] = [map::FLOWS];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
@@ -34,6 +35,8 @@ pub(super) struct Session {
     root: Xdp,
     /// The kernel's number of `root`.
     root_id: u32,
+    /// What is attached where packets leave.
+    egress_root: SchedClassifier,
     generations: Generations,
     control: Array<MapData, u64>,
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
@@ -68,7 +71,8 @@ impl Session {
         let mut instance = Instance::load(None, Some(pins))?;
         let root = open_root(&mut instance, pins)?;
         let root_id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
-        Ok(Self {
+        let egress_root = open_egress_root(&mut instance, pins)?;
+        let session = Self {
             generations: Generations::open(&mut instance, pins, &places.state_dir)?,
             control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
@@ -79,8 +83,12 @@ impl Session {
             state_dir: places.state_dir.clone(),
             root,
             root_id,
+            egress_root,
             logical: vec![0],
-        })
+        };
+        // Before anything is attached that searches there.
+        FlowTable::open(&session.map(map::FLOWS)?)?.take_up()?;
+        Ok(session)
     }
 
     /// Makes a generation the one that judges; on an error the old one goes on.
@@ -102,6 +110,20 @@ impl Session {
     ) -> Result<Attached, KernelError> {
         let station = interface.station.unwrap_or_default();
         self.enter(InterfaceSlot { ifindex: interface.ifindex, interface: logical, station })?;
+        let pin = self.pins.link(interface.ifindex);
+        if interface.xdp.is_some_and(|present| present.program != self.root_id || !pin.exists()) {
+            return self.attach_ingress(interface, mode);
+        }
+        // Flows are recorded before anything is refused.
+        egress::attach(&mut self.egress_root, (&interface.name, interface.ifindex), &self.pins)?;
+        let attached = self.attach_ingress(interface, mode);
+        if attached.is_err() && interface.xdp.is_none() {
+            egress::release(&self.pins, interface.ifindex)?;
+        }
+        attached
+    }
+
+    fn attach_ingress(&mut self, interface: &Interface, mode: AttachMode) -> Result<Attached, KernelError> {
         let pin = self.pins.link(interface.ifindex);
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
@@ -146,12 +168,14 @@ impl Session {
 
     /// Takes the datapath off an interface.
     pub(super) fn release(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        link::release(&self.pins.link(ifindex))
+        link::release(&self.pins.link(ifindex))?;
+        egress::release(&self.pins, ifindex)
     }
 
     /// Forgets the pin of an interface that is gone: its link is dead.
     pub(super) fn forget(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        pins::remove_file(&self.pins.link(ifindex))
+        pins::remove_file(&self.pins.link(ifindex))?;
+        egress::forget(&self.pins, ifindex)
     }
 
     /// Reads every counter.
@@ -203,4 +227,14 @@ fn open_root(instance: &mut Instance, pins: &Pins) -> Result<Xdp, KernelError> {
         root.pin(&pin).map_err(KernelError::bpf("cannot pin the datapath"))?;
     }
     Xdp::from_pin(&pin, XdpAttachType::Interface).map_err(KernelError::bpf("cannot open the pinned datapath"))
+}
+
+/// As `open_root`, where packets leave.
+fn open_egress_root(instance: &mut Instance, pins: &Pins) -> Result<SchedClassifier, KernelError> {
+    let pin = pins.egress_root();
+    if !pin.exists() {
+        let root = instance.classifier(program::EGRESS_ROOT)?;
+        root.pin(&pin).map_err(KernelError::bpf("cannot pin the datapath"))?;
+    }
+    SchedClassifier::from_pin(&pin).map_err(KernelError::bpf("cannot open the pinned datapath"))
 }

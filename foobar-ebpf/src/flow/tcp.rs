@@ -1,5 +1,5 @@
 //! How a TCP connection goes on, by the flags of its packets in both directions: RFC 9293 §3.3.2 as
-//! somebody between the ends sees it, in the states of nf_conntrack.
+//! somebody between the ends sees it, in the states of `nf_conntrack`.
 
 use super::word::FlowState;
 
@@ -46,11 +46,10 @@ pub(super) const fn next(state: u32, flags: u8, leaves: bool) -> u32 {
         };
     }
     match state {
-        SYN_RECEIVED if leaves => ESTABLISHED,
+        // From `CLOSED`: this end goes on, so the reset was not one that it believed, but somebody's guess.
+        SYN_RECEIVED | CLOSED if leaves => ESTABLISHED,
         FIN_WAIT => CLOSE_WAIT,
         LAST_ACK => TIME_WAIT,
-        // This end goes on: the reset was not one that it believed, but somebody's guess.
-        CLOSED if leaves => ESTABLISHED,
         _ => state,
     }
 }

@@ -107,7 +107,6 @@ impl Tuple {
     }
 
     /// The port on this side; of an echo, its identifier.
-    #[expect(clippy::cast_possible_truncation, reason = "the highest 16 bits")]
     pub const fn local_port(&self) -> u16 {
         (self.words[4] >> 48) as u16
     }

@@ -5,7 +5,7 @@ use super::tuple::Tuple;
 use crate::verdict::abi_enum;
 
 abi_enum! {
-    /// How far a flow is. Those of TCP are nf_conntrack's.
+    /// How far a flow is. Those of TCP are `nf_conntrack`'s.
     FlowState {
         /// No flow.
         Free = 0 => "free",
@@ -42,7 +42,7 @@ abi_enum! {
 const ESTABLISHED_SECONDS: u32 = 432_000;
 
 /// Idle times by state in units of 10 s, four bits each, 15 for [`ESTABLISHED_SECONDS`]: the defaults
-/// of nf_conntrack. In one number, because a table would be another map for the kernel to look into.
+/// of `nf_conntrack`. In one number, because a table would be another map for the kernel to look into.
 const IDLE: u64 = {
     let units: [u64; 14] = [0, 0, 12, 6, 15, 12, 6, 3, 12, 1, 3, 12, 3, 3];
     let mut packed = 0;
@@ -82,14 +82,12 @@ impl Word {
 
     /// Its tag.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
     pub const fn tag(self) -> u32 {
         (self.0 >> Self::TAG_SHIFT) as u32
     }
 
     /// The number of its state, see [`FlowState`].
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "five bits")]
     pub const fn state(self) -> u32 {
         ((self.0 & Self::STATE) >> Self::STATE_SHIFT) as u32
     }
@@ -115,6 +113,7 @@ impl Word {
 
     /// The same flow, seen again in a state.
     #[inline(always)]
+    #[must_use]
     pub const fn at(self, state: u32, seen: u32) -> Self {
         const KEPT: u64 = !(Word::STATE | u32::MAX as u64);
         Self(self.0 & KEPT | (state as u64) << Self::STATE_SHIFT | seen as u64)
@@ -127,6 +126,7 @@ impl Word {
     }
 
     /// The same flow, killed.
+    #[must_use]
     pub const fn killed(self) -> Self {
         Self(self.0 | Self::KILLED)
     }

@@ -64,10 +64,10 @@ pub(super) fn read<R: PacketReader + ?Sized>(reader: &R, header: &Header, offset
     if transport_offset + 8 > header.end_offset {
         return;
     }
-    let Some([a, b, c, d, e, f, _, _]) = reader.read::<8>(transport_offset) else { return };
-    match (protocol, a) {
+    let Some([kind, next, c, d, e, f, _, _]) = reader.read::<8>(transport_offset) else { return };
+    match (protocol, kind) {
         (TCP | UDP, _) => {
-            quote.source_port = u16::from_be_bytes([a, b]);
+            quote.source_port = u16::from_be_bytes([kind, next]);
             quote.destination_port = u16::from_be_bytes([c, d]);
         }
         (ICMP, ECHO_REQUEST) | (ICMPV6, ECHO_REQUEST_V6) => quote.source_port = u16::from_be_bytes([e, f]),

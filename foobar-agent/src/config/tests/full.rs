@@ -122,6 +122,7 @@ fn every_key_reaches_the_model() {
             ruleset: Some(Ruleset {
                 default: Verdict::Drop,
                 essentials: Essentials { neighbour_discovery: true, icmp_errors: true, ..Essentials::NONE },
+                flows: false,
                 rules: rules(),
             }),
         },
