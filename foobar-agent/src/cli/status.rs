@@ -10,6 +10,7 @@ use super::print::{Style, counted, span};
 use crate::balancer::BalancerSnapshot;
 use crate::monitor::collector::{can_refuse, refused_packets};
 use crate::monitor::snapshot::{InterfaceSnapshot, ReloadSnapshot, RuleSnapshot, Snapshot};
+use crate::privileges::{Kept, Privileges};
 
 /// Rules shown; `foobar-agent rules` shows all.
 const TOP_RULES: usize = 8;
@@ -33,6 +34,7 @@ pub(super) fn render(snapshot: &Snapshot, now_seconds: f64, style: Style) -> Str
         }
         sections.extend(certificates(balancer, now_seconds, style));
     }
+    sections.extend(privileges(snapshot, style));
     sections.join("\n")
 }
 
@@ -111,6 +113,24 @@ fn answers(snapshot: &Snapshot, style: Style) -> Option<String> {
     let rows: Vec<_> = told.map(|answer| vec![answer.outcome.clone(), style.count(answer.packets)]).collect();
     let table = style.table(&["ANSWER, OR WHY NONE", ">PACKETS"], rows.iter().cloned());
     (!rows.is_empty()).then(|| titled("Answers to rejected packets", &table))
+}
+
+/// What each process of the agent has kept.
+fn privileges(snapshot: &Snapshot, style: Style) -> Option<String> {
+    let Privileges { agent, kernel } = snapshot.privileges.as_ref()?;
+    let row = |process: &str, kept: &Kept| {
+        let capabilities = kept.capabilities.join(" ");
+        vec![
+            process.to_owned(),
+            kept.user.clone(),
+            if capabilities.is_empty() { "-".to_owned() } else { capabilities.replace("CAP_", "") },
+            kept.landlock.map_or_else(|| "OFF".to_owned(), |abi| format!("ABI {abi}")),
+            if kept.seccomp { "on" } else { "OFF" }.to_owned(),
+        ]
+    };
+    let rows = [row("agent", agent), row("kernel process", kernel)];
+    let table = style.table(&["PROCESS", "USER", "CAPABILITIES", "LANDLOCK", "SECCOMP"], rows);
+    Some(titled("Privileges", &table))
 }
 
 fn rules(rules: &[RuleSnapshot], style: Style) -> Option<String> {

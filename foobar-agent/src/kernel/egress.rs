@@ -31,7 +31,7 @@ pub(super) fn attach(
     let refused = |source: io::Error| KernelError::AttachEgress { interface: name.to_owned(), source };
     let pin = pins.egress_link(ifindex);
     let id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
-    if pin.exists() && is_linked(name, id) {
+    if link::holds(&pin, id, ifindex) {
         return Ok(());
     }
     match make_link(root, name, &pin)? {
@@ -67,12 +67,6 @@ pub(super) fn release(pins: &Pins, ifindex: u32) -> Result<(), KernelError> {
 pub(super) fn forget(pins: &Pins, ifindex: u32) -> Result<(), KernelError> {
     pins::remove_file(&pins.egress_link(ifindex))?;
     pins::remove_file(&pins.egress_filter(ifindex))
-}
-
-/// Whether a program is among those of the interface's hook.
-fn is_linked(name: &str, program: u32) -> bool {
-    SchedClassifier::query_tcx(name, EGRESS)
-        .is_ok_and(|(_, programs)| programs.iter().any(|info| info.id() == program))
 }
 
 /// The inner result is what the kernel says to the link.

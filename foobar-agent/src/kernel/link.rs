@@ -10,8 +10,9 @@ use std::path::Path;
 use super::error::KernelError;
 use super::pins;
 
-/// `BPF_OBJ_GET` and `BPF_LINK_DETACH` of `enum bpf_cmd`.
+/// `BPF_OBJ_GET`, `BPF_OBJ_GET_INFO_BY_FD` and `BPF_LINK_DETACH` of `enum bpf_cmd`.
 const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// The part of `union bpf_attr` that `BPF_OBJ_GET` reads.
@@ -26,6 +27,45 @@ struct PinnedObject {
 #[repr(C)]
 struct DetachedLink {
     fd: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_OBJ_GET_INFO_BY_FD` reads.
+#[repr(C)]
+struct InfoWanted {
+    fd: u32,
+    bytes: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_link_info` of a link on an interface.
+#[repr(C)]
+#[derive(Default)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    ifindex: u32,
+    attach_type: u32,
+}
+
+/// Whether a pinned link holds this program on this interface.
+pub(super) fn holds(pin: &Path, program: u32, ifindex: u32) -> bool {
+    open(pin)
+        .and_then(|link| info(&link))
+        .is_ok_and(|info| (info.program, info.ifindex) == (program, ifindex))
+}
+
+fn info(link: &OwnedFd) -> io::Result<LinkInfo> {
+    let mut info = LinkInfo::default();
+    let bytes = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    let attributes = InfoWanted { fd: link.as_raw_fd().unsigned_abs(), bytes, info: &raw mut info as u64 };
+    // SAFETY: the attributes are of the size that is said, and the kernel writes no more than the bytes
+    // that they grant it, which are integers.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoWanted>())
+    };
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Takes the link off its interface, which is free when this returns, and removes its pin.

@@ -16,6 +16,7 @@
 
 mod attach;
 mod counters;
+mod desk;
 mod egress;
 mod error;
 pub mod explain;
@@ -44,7 +45,8 @@ pub use flows::{CAPACITY_FLOWS, Flow, FlowTable};
 pub use leftovers::remove_left;
 pub use message::{
     AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
-    Places,
+    Places, Settlement,
 };
 pub use process::{COMMAND, KernelProcess, serve};
+pub(crate) use wire::Channel;
 pub use worker::{Ending, Handle};

@@ -15,13 +15,14 @@ use foobar_ebpf::abi::{
 
 use super::error::KernelError;
 use super::flows::FlowTable;
+use super::foreign::Survey;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
 use super::message::{Attached, Counters, Found, LogLevel, Places};
 use super::pins::{self, Pins};
 use super::value::Plain;
-use super::{attach, counters, egress, foreign, ledger, link, preflight};
+use super::{attach, counters, egress, ledger, link, preflight};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
@@ -31,6 +32,7 @@ const LENT_MAPS: [&str; 1] = [map::FLOWS];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
+    survey: Survey,
     state_dir: PathBuf,
     root: Xdp,
     /// The kernel's number of `root`.
@@ -48,12 +50,12 @@ pub(super) struct Session {
 
 impl Session {
     /// Opens what an earlier agent left, or makes it; where that fails, what was made is removed.
-    pub(super) fn open(places: &Places) -> Result<(Self, Found), KernelError> {
+    pub(super) fn open(places: &Places, survey: Survey) -> Result<(Self, Found), KernelError> {
         preflight::check()?;
         let pins = Rc::new(Pins::open(&places.pin_dir)?);
         let links = pins.linked()?;
         let found = Found { fresh: links.is_empty() && !pins.root().exists(), links };
-        match Self::open_at(&pins, places) {
+        match Self::open_at(&pins, places, survey) {
             Ok(session) => Ok((session, found)),
             Err(error) => {
                 if found.fresh
@@ -66,7 +68,7 @@ impl Session {
         }
     }
 
-    fn open_at(pins: &Rc<Pins>, places: &Places) -> Result<Self, KernelError> {
+    fn open_at(pins: &Rc<Pins>, places: &Places, survey: Survey) -> Result<Self, KernelError> {
         fs::create_dir_all(&places.state_dir).map_err(KernelError::io("cannot create", &places.state_dir))?;
         let mut instance = Instance::load(None, Some(pins))?;
         let root = open_root(&mut instance, pins)?;
@@ -80,6 +82,7 @@ impl Session {
             answers: instance.take_counters(map::ANSWERS)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
+            survey,
             state_dir: places.state_dir.clone(),
             root,
             root_id,
@@ -128,7 +131,7 @@ impl Session {
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
             Some(present) if present.program != self.root_id || !pin.exists() => {
-                Err(foreign::refuse(&self.pins, interface, present))
+                Err(self.survey.refuse(&self.pins, interface, present))
             }
             Some(XdpPresent { program, mode: before }) if before.satisfies(mode) => {
                 Ok(Attached { program, mode: before, native_refused: None, before: Some(before) })
