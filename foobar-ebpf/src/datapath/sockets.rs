@@ -12,7 +12,7 @@ const TCP_ESTABLISHED: u32 = 1;
 const TCP_LISTEN: u32 = 10;
 
 /// The network namespace of the interface.
-const NETNS: u64 = BPF_F_CURRENT_NETNS as i64 as u64;
+const NETNS: u64 = (BPF_F_CURRENT_NETNS as i64).cast_unsigned();
 
 /// `struct bpf_sock_tuple`: addresses and ports of the sender and of this host, in network byte order.
 /// IPv4 takes the first three words.
@@ -70,9 +70,8 @@ fn tuple(packet: &Packet) -> SockTuple {
     if packet.is_ipv4() {
         return [source[3], destination[3], ports, 0, 0, 0, 0, 0, 0];
     }
-    let [a, b, c, d] = source;
-    let [e, f, g, h] = destination;
-    [a, b, c, d, e, f, g, h, ports]
+    let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (source, destination);
+    [s0, s1, s2, s3, d0, d1, d2, d3, ports]
 }
 
 #[inline(always)]
