@@ -103,7 +103,9 @@ fn judge_packet<I: Image, S: State>(
         match known(parsed, flags, state) {
             Known::Live => Judgement::without_rule(Verdict::Allow, Reason::Flow),
             Known::Killed => Judgement::without_rule(Verdict::Drop, Reason::Flow),
-            Known::Not => or_by_socket(by_rules(packet, interface, image, key), packet, flags, state),
+            Known::Not => {
+                or_by_socket(by_rules(parsed, interface, flags, image, state, key), packet, flags, state)
+            }
         }
     };
     if packet.first_fragment {
@@ -185,7 +187,7 @@ fn is_answered_anyway<I: Image>(
         },
         ..*packet
     };
-    is_essential(&answer, flags) || by_rules(&answer, interface, image, key).verdict == Verdict::Allow
+    is_essential(&answer, flags) || end(&answer, interface, image, key).verdict() == Verdict::Allow
 }
 
 /// What a host with a default of drop cannot live without.
@@ -220,17 +222,37 @@ fn is_essential(packet: &Packet, flags: u32) -> bool {
 }
 
 #[inline(always)]
-fn by_rules<I: Image>(packet: &Packet, interface: u32, image: Option<&I>, key: &mut Key) -> Judgement {
+fn by_rules<I: Image, S: State>(
+    parsed: &Parsed,
+    interface: u32,
+    flags: u32,
+    image: Option<&I>,
+    state: &S,
+    key: &mut Key,
+) -> Judgement {
+    let packet = &parsed.packet;
     key.set(packet, interface);
-    let end = image.and_then(|image| classifier::classify(image, key));
-    let end = key.forget(end.unwrap_or(Edge::NONE));
-    if !end.is_end() {
-        // An image that cannot be read must not open the host.
-        return Judgement::without_rule(Verdict::Drop, Reason::Policy);
+    let mut end = end(packet, interface, image, key);
+    // A report tells what the rules say, and takes from no rate.
+    if flags & (setting::LIMITS | setting::REPORT) == setting::LIMITS
+        && end.is_noted()
+        && let Some(image) = image
+    {
+        let settled = state.settle(image, parsed, key, end);
+        end = key.forget(settled);
     }
     Judgement {
         verdict: end.verdict(),
         reason: if end.is_policy() { Reason::Policy } else { Reason::Rule },
         slot: end.index(),
     }
+}
+
+/// Where the rules lead, whatever their rates.
+#[inline(always)]
+fn end<I: Image>(packet: &Packet, interface: u32, image: Option<&I>, key: &mut Key) -> Edge {
+    key.set(packet, interface);
+    let end = image.and_then(|image| classifier::classify(image, key));
+    // An image that cannot be read must not open the host.
+    key.forget(end.unwrap_or(Edge::UNREADABLE))
 }

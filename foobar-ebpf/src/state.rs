@@ -4,6 +4,7 @@
 
 use crate::flow::FlowTable;
 use crate::fragment::FragmentTable;
+use crate::limit::Limits;
 use crate::socket::Sockets;
 
 /// Time, as the tables measure it.
@@ -13,6 +14,6 @@ pub trait Clock {
 }
 
 /// All that a judgement may look up.
-pub trait State: Clock + FragmentTable + FlowTable + Sockets {}
+pub trait State: Clock + FragmentTable + FlowTable + Sockets + Limits {}
 
-impl<T: Clock + FragmentTable + FlowTable + Sockets> State for T {}
+impl<T: Clock + FragmentTable + FlowTable + Sockets + Limits> State for T {}

@@ -21,26 +21,29 @@ const HANDLE: TcHandle = TcHandle::new(0x666f, 0x6f62);
 
 const EGRESS: TcAttachType = TcAttachType::Egress;
 
-/// Attaches the program where packets leave an interface, or goes on with what is attached there.
+/// Attaches the program where packets leave an interface, or goes on with what is attached there. Whether it
+/// was not there before.
 pub(super) fn attach(
     root: &mut SchedClassifier,
     interface: (&str, u32),
     pins: &Pins,
-) -> Result<(), KernelError> {
+) -> Result<bool, KernelError> {
     let (name, ifindex) = interface;
     let refused = |source: io::Error| KernelError::AttachEgress { interface: name.to_owned(), source };
     let pin = pins.egress_link(ifindex);
     let id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
     if link::holds(&pin, id, ifindex) {
-        return Ok(());
+        return Ok(false);
     }
     match make_link(root, name, &pin)? {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) if is_without_tcx(&error) => {
             add_filter(root, name).map_err(refused)?;
             let marker = pins.egress_filter(ifindex);
+            let is_new = !marker.exists();
             pins::remove_file(&marker)?;
-            root.pin(&marker).map_err(KernelError::bpf("cannot pin the datapath"))
+            root.pin(&marker).map_err(KernelError::bpf("cannot pin the datapath"))?;
+            Ok(is_new)
         }
         Err(error) => Err(refused(error)),
     }
@@ -50,7 +53,11 @@ pub(super) fn attach(
 pub(super) fn release(pins: &Pins, ifindex: u32) -> Result<(), KernelError> {
     link::release(&pins.egress_link(ifindex))?;
     let marker = pins.egress_filter(ifindex);
+    let of_others =
+        || pins.of_other_versions().map(|others| others.iter().any(|p| p.egress_filter(ifindex).exists()));
     if marker.exists()
+        // All versions share one filter.
+        && !of_others()?
         // An interface that is gone took its filters along.
         && let Ok(name) = if_indextoname(ifindex)
         && let Ok(name) = name.into_string()

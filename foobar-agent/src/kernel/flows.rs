@@ -14,6 +14,7 @@ use foobar_ebpf::packet::Address;
 use serde::{Deserialize, Serialize};
 
 use super::error::KernelError;
+use super::sys;
 
 /// One flow that this host started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,8 +95,7 @@ impl FlowTable {
             return Ok(());
         }
         let mut random = [[0; 8]; foobar_ebpf::abi::flow::SEEDS];
-        fill_random(random.as_flattened_mut())
-            .map_err(|source| KernelError::System { what: "cannot draw random numbers", source })?;
+        sys::fill_randomly(random.as_flattened_mut())?;
         for (seed, bytes) in header.seeds.iter().zip(random) {
             seed.store(u64::from_ne_bytes(bytes));
         }
@@ -202,12 +202,4 @@ fn now_seconds() -> u32 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     let seconds = Duration::try_from(time).map_or(0, |time| time.as_secs());
     u32::try_from(seconds).unwrap_or(u32::MAX)
-}
-
-fn fill_random(mut bytes: &mut [u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let filled = rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty())?;
-        bytes = &mut bytes[filled..];
-    }
-    Ok(())
 }

@@ -15,6 +15,11 @@ pub(super) struct KernelState {
     pub(super) ctx: *mut xdp_md,
 }
 
+impl KernelState {
+    /// Where no packet is at hand: only the maps can be asked.
+    pub(super) const OF_NO_PACKET: Self = Self { ctx: core::ptr::null_mut() };
+}
+
 impl Clock for KernelState {
     #[inline(always)]
     fn now_ns(&self) -> u64 {
