@@ -43,6 +43,12 @@ impl Judgement {
         self.slot
     }
 
+    /// Whether a rule or the policy decided about the packet itself, not about what it belongs to.
+    #[inline(always)]
+    pub const fn is_by_the_rules(&self) -> bool {
+        matches!(self.reason, Reason::Rule | Reason::Policy)
+    }
+
     /// Slot of the deciding rule, the policy's included.
     #[inline(always)]
     pub const fn rule(&self) -> Option<u32> {

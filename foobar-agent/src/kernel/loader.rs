@@ -20,8 +20,16 @@ use crate::firewall::generation::Generation;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
 
 /// Maps that outlive a generation, so that the next one finds them by their pins.
-const SHARED_MAPS: [&str; 6] =
-    [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::ANSWERS, map::LOGS];
+const SHARED_MAPS: [&str; 8] = [
+    map::GENERATIONS,
+    map::CONTROL,
+    map::INTERFACES,
+    map::OUTCOMES,
+    map::ANSWERS,
+    map::LOGS,
+    map::COOKIES,
+    map::COOKIE_PORTS,
+];
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;

@@ -5,6 +5,7 @@
 //! adopted by an agent.
 
 pub mod answer;
+pub mod cookie;
 pub mod fragment;
 pub mod image;
 pub mod report;
@@ -55,6 +56,12 @@ pub mod map {
     /// Per-CPU array of one `u64`, a [`crate::reject::Limit`]: up to when, in nanoseconds of the
     /// boot clock, answers are used up.
     pub const ANSWER_LIMIT: &str = "ANSWER_LIMIT";
+    /// Per-CPU array of [`super::Counter`] by [`super::cookie::Outcome`]: SYNs that the rules allowed, and
+    /// the bytes of what was sent to them. Shared.
+    pub const COOKIES: &str = "COOKIES";
+    /// Array of `u64`: a bit for each port whose SYNs go to the stack without regard to cookies, see
+    /// [`super::cookie::port_bit`]. Shared.
+    pub const COOKIE_PORTS: &str = "COOKIE_PORTS";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -90,8 +97,10 @@ pub mod control {
     pub const CONFIRM_DEADLINE_NS: u32 = 0;
     /// Most detailed level of diagnostics to emit: 0 none, 1 error … 5 trace.
     pub const LOG_LEVEL: u32 = 1;
+    /// [`super::cookie::Offer::to_word`] while cookies are armed.
+    pub const SYN_COOKIES: u32 = 4;
     /// How many words there are.
-    pub const WORDS: u32 = 2;
+    pub const WORDS: u32 = 8;
 }
 
 /// Lines of diagnostics that one CPU writes in a second at most.
@@ -188,6 +197,8 @@ pub mod setting {
     pub const DHCP: u32 = 1 << 4;
     /// A rule or the policy rejects: senders are told.
     pub const REJECT: u32 = 1 << 5;
+    /// SYNs that rules allow are counted, and answered with cookies while those are armed.
+    pub const SYN_COOKIES: u32 = 1 << 11;
     /// The program returns [`super::report::word`] in the place of an XDP action, and answers nobody. Only
     /// for test runs: attached, it would pass no packet.
     pub const REPORT: u32 = 1 << 31;

@@ -1,16 +1,18 @@
 //! The maps, and safe access to them. Knows no packet.
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, bpf_fib_lookup};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
 use foobar_ebpf::abi::answer::{Allowance, Outcome};
+use foobar_ebpf::abi::cookie::{self as cookie_abi, PORT_WORDS};
 use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::abi::image::Header;
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
     OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control,
 };
+use foobar_ebpf::cookie;
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
 use foobar_ebpf::reject::{self, Limit};
@@ -55,12 +57,29 @@ static ANSWER_LIMIT: PerCpuArray<Limit> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static ANSWER: PerCpuArray<reject::Memory> = PerCpuArray::with_max_entries(1, 0);
 
+#[map]
+pub(super) static COOKIES: PerCpuArray<Counter> =
+    PerCpuArray::with_max_entries(cookie_abi::Outcome::COUNT, 0);
+
+#[map]
+static COOKIE_PORTS: Array<u64> = Array::with_max_entries(PORT_WORDS, 0);
+
+#[map]
+static COOKIE: PerCpuArray<CookieMemory> = PerCpuArray::with_max_entries(1, 0);
+
 /// The second of the boot clock in which this CPU last wrote a line, and its lines since.
 #[map]
 static LOG_BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 static SCRATCH: PerCpuArray<Memory> = PerCpuArray::with_max_entries(1, 0);
+
+/// Memory of a CPU for the SYN that it answers.
+pub(super) struct CookieMemory {
+    pub(super) answer: cookie::Memory,
+    /// A question about a route; on the stack, where the verifier minds alignment, it could not be filled.
+    pub(super) route: bpf_fib_lookup,
+}
 
 /// Memory of a CPU for the packet that it judges.
 pub(super) struct Memory {
@@ -151,6 +170,20 @@ pub(super) fn answering() -> Option<(&'static mut reject::Memory, &'static mut L
     let (memory, limit) = (ANSWER.get_ptr_mut(0)?, ANSWER_LIMIT.get_ptr_mut(0)?);
     // SAFETY: as for `memory`; the two lie in different maps.
     Some(unsafe { (&mut *memory, &mut *limit) })
+}
+
+/// Memory of this CPU to put a SYN-ACK together.
+#[inline(always)]
+pub(super) fn cookie_memory() -> Option<&'static mut CookieMemory> {
+    // SAFETY: as for `memory`.
+    COOKIE.get_ptr_mut(0).map(|memory| unsafe { &mut *memory })
+}
+
+/// Whether SYNs to this port get no cookie of ours.
+#[inline(always)]
+pub(super) fn is_left_to_the_stack(port: u16) -> bool {
+    let (word, bit) = cookie_abi::port_bit(port);
+    COOKIE_PORTS.get(word).is_none_or(|bits| bits & bit != 0)
 }
 
 /// How many answers this CPU may send.

@@ -4,6 +4,7 @@
 //! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit ─► (answer)
 //! ```
 
+mod cookies;
 mod exit;
 mod fragments;
 mod image;
@@ -17,6 +18,7 @@ use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, bpf_xdp_get_buff_len};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 use foobar_ebpf::abi::{GENERATION_ACTIVE, GENERATION_FALLBACK, control, report, setting};
+use foobar_ebpf::cookie;
 use foobar_ebpf::packet::reader::AddressReader;
 use foobar_ebpf::packet::{self, Status};
 use foobar_ebpf::policy::{self, Judgement};
@@ -75,6 +77,13 @@ fn foobar_judge(ctx: XdpContext) -> u32 {
     }
     if flags & setting::REJECT != 0 && judgement.verdict == Verdict::Reject {
         return reject::answer(ctx.ctx, &memory.parser, ctx.ingress_ifindex() as u32);
+    }
+    if flags & setting::SYN_COOKIES != 0
+        && judgement.is_by_the_rules()
+        && judgement.verdict == Verdict::Allow
+        && cookie::is_opening(&parsed.packet)
+    {
+        return cookies::answer(ctx.ctx, &memory.parser, ctx.ingress_ifindex() as u32);
     }
     action
 }

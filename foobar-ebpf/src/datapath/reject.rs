@@ -10,11 +10,11 @@ use foobar_ebpf::reject::{self, Frame};
 
 use super::maps;
 
-/// The frame of a rejected packet. Its helpers (Linux 5.18) reach behind the first buffer of a
+/// The frame of a packet that is answered. Its helpers (Linux 5.18) reach behind the first buffer of a
 /// large frame too, so that it is answered like any other.
-struct XdpFrame {
-    ctx: *mut xdp_md,
-    length_bytes: u32,
+pub(super) struct XdpFrame {
+    pub(super) ctx: *mut xdp_md,
+    pub(super) length_bytes: u32,
 }
 
 /// Answers a rejected packet, if it may; gives the XDP action. Apart from the path of every
@@ -77,7 +77,7 @@ impl Frame for XdpFrame {
 
 /// So many bytes, if there are so many in so many words, and one at least.
 #[inline(always)]
-fn within<const WORDS: usize>(bytes: u32) -> Option<u32> {
+pub(super) fn within<const WORDS: usize>(bytes: u32) -> Option<u32> {
     // SAFETY: a variable of this function. The compiler, which knows where the number comes from,
     // would check its origin instead, and the verifier asks for a check of the number itself.
     let bytes = unsafe { (&raw const bytes).read_volatile() };

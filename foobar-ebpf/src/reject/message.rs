@@ -3,15 +3,15 @@
 
 use super::BODY_WORDS;
 use crate::abi::answer::Outcome;
-use crate::packet::{Address, Packet};
+use crate::packet::{Address, Packet, Transport};
 
 pub(super) const IPV4_WORDS: usize = 5;
-pub(super) const IPV4_BYTES: u32 = 20;
-pub(super) const IPV6_WORDS: usize = 10;
-pub(super) const IPV6_BYTES: u32 = 40;
+pub(crate) const IPV4_BYTES: u32 = 20;
+pub(crate) const IPV6_WORDS: usize = 10;
+pub(crate) const IPV6_BYTES: u32 = 40;
 pub(super) const ICMP_HEADER_WORDS: usize = 2;
 pub(super) const ICMP_HEADER_BYTES: u32 = 8;
-pub(super) const TCP_HEADER_BYTES: u32 = 20;
+pub(crate) const TCP_HEADER_BYTES: u32 = 20;
 /// Of a segment that is answered: ports, sequence and acknowledgement number.
 pub(super) const SEGMENT_WORDS: usize = 3;
 pub(super) const SEGMENT_BYTES: u32 = 12;
@@ -22,18 +22,20 @@ const HOP_LIMIT: u32 = 64;
 const DONT_FRAGMENT: u32 = 0x4000;
 
 /// Protocol numbers (IANA).
-mod number {
-    pub(super) const ICMP: u32 = 1;
-    pub(super) const TCP: u32 = 6;
-    pub(super) const ICMPV6: u32 = 58;
+pub(crate) mod number {
+    pub(crate) const ICMP: u32 = 1;
+    pub(crate) const TCP: u32 = 6;
+    pub(crate) const ICMPV6: u32 = 58;
 }
 
 /// Octet 13 of a TCP header.
-mod flag {
-    pub(super) const FIN: u8 = 1;
-    pub(super) const SYN: u8 = 1 << 1;
-    pub(super) const RST: u8 = 1 << 2;
-    pub(super) const ACK: u8 = 1 << 4;
+pub(crate) mod flag {
+    pub(crate) const FIN: u8 = 1;
+    pub(crate) const SYN: u8 = 1 << 1;
+    pub(crate) const RST: u8 = 1 << 2;
+    pub(crate) const ACK: u8 = 1 << 4;
+    pub(crate) const ECE: u8 = 1 << 6;
+    pub(crate) const CWR: u8 = 1 << 7;
 }
 
 /// The protocol number of an answer.
@@ -84,13 +86,30 @@ pub(super) fn reset(packet: &Packet, segment: &[u32; SEGMENT_WORDS], words: &mut
             u32::from(transport.payload_bytes) + u32::from(has(flag::SYN)) + u32::from(has(flag::FIN));
         (0, sequence.wrapping_add(length), flag::RST | flag::ACK)
     };
-    let ports = u32::from(transport.destination_port) << 16 | u32::from(transport.source_port);
-    // A header of five words, and a window of 0.
-    let header = [ports, sequence, acknowledgement, 5 << 28 | u32::from(flags) << 16, 0];
+    tcp(packet, Segment { sequence, acknowledgement, flags, window: 0 }, TCP_HEADER_BYTES, words);
+}
+
+/// The fields of a TCP header that an answer fills in.
+pub(crate) struct Segment {
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    pub(crate) flags: u8,
+    pub(crate) window: u16,
+}
+
+/// The TCP header of an answer without data; `header_bytes` with the options, which are already there.
+#[inline(always)]
+pub(crate) fn tcp(packet: &Packet, segment: Segment, header_bytes: u32, words: &mut [u32; BODY_WORDS]) {
+    let Segment { sequence, acknowledgement, flags, window } = segment;
+    let Transport { source_port, destination_port, .. } = packet.transport;
+    let ports = u32::from(destination_port) << 16 | u32::from(source_port);
+    // The data offset counts words, in the highest four bits.
+    let offset_and_flags = header_bytes / 4 << 28 | u32::from(flags) << 16;
+    let header = [ports, sequence, acknowledgement, offset_and_flags | u32::from(window), 0];
     for (word, value) in words.iter_mut().zip(header) {
         *word = value.to_be();
     }
-    let sum = pseudo_header(packet, number::TCP, TCP_HEADER_BYTES) + sum(words);
+    let sum = pseudo_header(packet, number::TCP, header_bytes) + sum(words);
     words[4] = (checksum(sum) << 16).to_be();
 }
 

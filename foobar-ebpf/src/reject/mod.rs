@@ -5,9 +5,9 @@
 //! Ethernet and IP addresses change places, VLAN tags stay, options and extension headers go.
 
 mod limit;
-mod link;
-mod message;
-mod refusal;
+pub(crate) mod link;
+pub(crate) mod message;
+pub(crate) mod refusal;
 
 use crate::abi::answer::{Outcome, QUOTE_BYTES_MAX};
 use crate::packet::{Packet, Scratch};
@@ -30,18 +30,18 @@ pub trait Frame {
 
 const QUOTE_WORDS: usize = QUOTE_BYTES_MAX as usize / 4;
 /// ICMP header and quote: nothing else behind an IP header is as long.
-const BODY_WORDS: usize = message::ICMP_HEADER_WORDS + QUOTE_WORDS;
+pub(crate) const BODY_WORDS: usize = message::ICMP_HEADER_WORDS + QUOTE_WORDS;
 
 /// Where an answer is put together, in network byte order. In the kernel it lies in a map.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Memory {
-    link: [u32; link::WORDS],
+    pub(crate) link: [u32; link::WORDS],
     /// Ports, sequence and acknowledgement number of the segment that is answered.
     segment: [u32; message::SEGMENT_WORDS],
     ipv4: [u32; message::IPV4_WORDS],
     ipv6: [u32; message::IPV6_WORDS],
-    body: [u32; BODY_WORDS],
+    pub(crate) body: [u32; BODY_WORDS],
 }
 
 impl Memory {
@@ -91,7 +91,8 @@ pub fn answer(
     } else {
         error(frame, scratch, link.network_offset, memory)
     };
-    if body_bytes != 0 && send(frame, packet, (link.network_offset, body_bytes), wanted, memory) {
+    let protocol = message::protocol(wanted);
+    if body_bytes != 0 && send(frame, packet, (link.network_offset, body_bytes), protocol, memory) {
         wanted
     } else {
         Outcome::Frame
@@ -122,13 +123,13 @@ fn error<F: Frame>(frame: &F, scratch: &Scratch, network_offset: u32, memory: &m
     body_bytes
 }
 
-/// Puts the answer into the frame.
+/// Puts the answer into the frame: link and body of `memory`, and an IP header of this protocol.
 #[inline(always)]
-fn send<F: Frame>(
+pub(crate) fn send<F: Frame>(
     frame: &mut F,
     packet: &Packet,
     (network_offset, body_bytes): (u32, u32),
-    wanted: Outcome,
+    protocol: u32,
     memory: &mut Memory,
 ) -> bool {
     let is_ipv4 = packet.is_ipv4();
@@ -138,7 +139,6 @@ fn send<F: Frame>(
     if !frame.resize(length_bytes) || !frame.store(0, network_offset, &memory.link) {
         return false;
     }
-    let protocol = message::protocol(wanted);
     let header = if is_ipv4 {
         message::ipv4(packet, protocol, body_bytes, &mut memory.ipv4);
         frame.store(network_offset, header_bytes, &memory.ipv4)

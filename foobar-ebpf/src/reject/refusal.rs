@@ -14,7 +14,7 @@ pub(super) fn of(packet: &Packet) -> Outcome {
         // RFC 1122 §3.2.2, RFC 4443 §2.4(b): it has no ports by which its sender would know it.
         return Outcome::LaterFragment;
     }
-    if !is_one_host(packet.source) || !is_one_host(packet.destination) {
+    if !is_between_hosts(packet) {
         return Outcome::Address;
     }
     let error = if packet.is_ipv4() { Outcome::Icmp } else { Outcome::Icmpv6 };
@@ -25,6 +25,12 @@ pub(super) fn of(packet: &Packet) -> Outcome {
         TransportKind::Icmp if !is_query(packet) => Outcome::ToIcmpError,
         _ => error,
     }
+}
+
+/// Whether source and destination are each one host's.
+#[inline(always)]
+pub(crate) const fn is_between_hosts(packet: &Packet) -> bool {
+    is_one_host(packet.source) && is_one_host(packet.destination)
 }
 
 /// Whether an address is a host's own, as far as that can be told from it: an answer is sent to
