@@ -18,6 +18,7 @@ mod durable;
 pub mod explain;
 pub mod firewall;
 pub mod kernel;
+mod logging;
 pub mod monitor;
 pub mod net;
 pub mod plan;

@@ -1,6 +1,7 @@
 //! The datapath as one agent holds it: shared maps, the program that is attached, the
 //! generation that judges, and the counters that follow names from one generation to the next.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::{fs, io};
@@ -23,6 +24,9 @@ use super::{attach, counters, foreign, ledger, link, preflight};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
+
+/// Shared maps whose descriptors the agent may have, to read and to write.
+const LENT_MAPS: [&str; 0] = [];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
@@ -163,6 +167,16 @@ impl Session {
         self.control
             .set(control::LOG_LEVEL, level as u64, 0)
             .map_err(KernelError::bpf("cannot set the level of diagnostics"))
+    }
+
+    /// The descriptor of a map that the agent uses by itself. Updating a map that is held needs no
+    /// capability (Linux 5.19, whatever `kernel.unprivileged_bpf_disabled` says).
+    pub(super) fn map(&self, name: &str) -> Result<OwnedFd, KernelError> {
+        if !LENT_MAPS.contains(&name) {
+            return Err(KernelError::MapWithheld(name.to_owned()));
+        }
+        let map = MapData::from_pin(self.pins.map(name)).map_err(KernelError::bpf("cannot open a map"))?;
+        map.fd().as_fd().try_clone_to_owned().map_err(KernelError::io("cannot lend", self.pins.map(name)))
     }
 
     /// Takes the datapath off every interface and removes all that it left, of every version.
