@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::lint;
-use super::model::{AttachMode, Firewall, Interfaces};
+use super::model::{AttachMode, CookieMode, Firewall, Interfaces, SynCookies};
 use super::names::read_interface;
 use super::reader::{Table, Value};
 use super::rules::{self, read_verdict};
@@ -30,7 +30,12 @@ pub(super) struct Places {
 
 /// Without `[firewall]` the host judges nothing, and counts where a default route is.
 pub(super) fn read(root: &mut Table<'_>, places: &mut Places) -> Firewall {
-    let mut judges_nothing = Firewall { interfaces: Interfaces::Auto, mode: AttachMode::Auto, ruleset: None };
+    let mut judges_nothing = Firewall {
+        interfaces: Interfaces::Auto,
+        mode: AttachMode::Auto,
+        ruleset: None,
+        syn_cookies: SynCookies::default(),
+    };
     let Some(mut table) = root.table("firewall", "[firewall]") else { return judges_nothing };
     places.section = table.span().clone();
     if let Some(value) = table.optional("interfaces") {
@@ -39,6 +44,9 @@ pub(super) fn read(root: &mut Table<'_>, places: &mut Places) -> Firewall {
     }
     if let Some(mode) = table.optional("mode").and_then(mode) {
         judges_nothing.mode = mode;
+    }
+    if let Some(table) = table.table("syn_cookies", "[firewall.syn_cookies]") {
+        judges_nothing.syn_cookies = syn_cookies(table);
     }
     let default_value = table.required("default", "default = \"drop\", \"allow\" or \"reject\"");
     let default = default_value.and_then(read_verdict);
@@ -85,6 +93,30 @@ fn mode(value: Value<'_>) -> Option<AttachMode> {
         ("native", AttachMode::Native),
         ("generic", AttachMode::Generic),
     ])
+}
+
+fn syn_cookies(mut table: Table<'_>) -> SynCookies {
+    let mut cookies = SynCookies::default();
+    if let Some(mode) = table.optional("mode").and_then(|value| {
+        value.word(&[("auto", CookieMode::Auto), ("off", CookieMode::Off), ("always", CookieMode::Always)])
+    }) {
+        cookies.mode = mode;
+    }
+    // A rate is measured a few times a second: of less than this, one look sees none or too many.
+    if let Some(threshold) = table.optional("threshold").and_then(|value| value.number(20, 10_000_000)) {
+        cookies.threshold = threshold;
+    }
+    if let Some(hold) = table.optional("hold").and_then(|value| value.number(1, 86_400)) {
+        cookies.hold_seconds = hold;
+    }
+    if let Some(value) = table.optional("except") {
+        cookies.except =
+            value.one_or_list().into_iter().filter_map(|port| port.integer(1, u16::MAX)).collect();
+        cookies.except.sort_unstable();
+        cookies.except.dedup();
+    }
+    table.finish();
+    cookies
 }
 
 /// A boolean for all or none, or the names of some.

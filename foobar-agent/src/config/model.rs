@@ -5,6 +5,10 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use foobar_ebpf::abi::setting;
+use foobar_ebpf::verdict::Verdict;
 
 use crate::firewall::ruleset::Ruleset;
 
@@ -43,6 +47,68 @@ pub struct Firewall {
     pub mode: AttachMode,
     /// What is judged; absent (no `[firewall]` in the file), packets are counted and passed.
     pub ruleset: Option<Ruleset>,
+    /// How SYN floods are met.
+    pub syn_cookies: SynCookies,
+}
+
+/// `[firewall.syn_cookies]`
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SynCookies {
+    /// Whether the datapath answers SYNs.
+    pub mode: CookieMode,
+    /// SYNs a second to ports that rules allow, above which there is a flood.
+    pub threshold: u32,
+    /// How long it must be calm before cookies are disarmed, in seconds.
+    pub hold_seconds: u32,
+    /// Ports whose SYNs always go to the stack; sorted.
+    pub except: Vec<u16>,
+}
+
+/// `firewall.syn_cookies.mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CookieMode {
+    /// Never.
+    Off,
+    /// In a flood.
+    Auto,
+    /// From the start on.
+    Always,
+}
+
+impl CookieMode {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+            Self::Always => "always",
+        }
+    }
+}
+
+impl Default for SynCookies {
+    fn default() -> Self {
+        Self { mode: CookieMode::Auto, threshold: 5000, hold_seconds: 60, except: Vec::new() }
+    }
+}
+
+impl SynCookies {
+    /// `hold`.
+    pub fn hold(&self) -> Duration {
+        Duration::from_secs(self.hold_seconds.into())
+    }
+}
+
+impl Firewall {
+    /// What the program of a generation is told beside its rules, see `foobar_ebpf::abi::setting`.
+    pub fn flags(&self) -> u32 {
+        let allows = self.ruleset.as_ref().is_some_and(|ruleset| {
+            let mut verdicts = ruleset.rules.iter().map(|rule| rule.action).chain([ruleset.default]);
+            verdicts.any(|verdict| verdict == Verdict::Allow)
+        });
+        if allows && self.syn_cookies.mode != CookieMode::Off { setting::SYN_COOKIES } else { 0 }
+    }
 }
 
 /// `firewall.interfaces`

@@ -210,11 +210,16 @@ impl<'a> Value<'a> {
 
     /// An integer from `low` to `high`, both included.
     pub(super) fn integer(self, low: u16, high: u16) -> Option<u16> {
+        self.number(low.into(), high.into()).and_then(|number| u16::try_from(number).ok())
+    }
+
+    /// As [`Value::integer`], of more.
+    pub(super) fn number(self, low: u32, high: u32) -> Option<u32> {
         let Some(number) = self.item.get_ref().as_integer() else {
             self.wrong_type(&format!("an integer from {low} to {high}"));
             return None;
         };
-        let number = u16::from_str_radix(number.as_str(), number.radix()).ok();
+        let number = u32::from_str_radix(number.as_str(), number.radix()).ok();
         let number = number.filter(|number| (low..=high).contains(number));
         if number.is_none() {
             let message = format!("`{}` is out of range", self.key);

@@ -1,6 +1,7 @@
 //! What an agent that no longer runs has left, seen and removed without a session: neither
 //! programs nor maps are loaded for it.
 
+use super::cookies;
 use super::error::KernelError;
 use super::ledger;
 use super::message::Places;
@@ -17,6 +18,7 @@ pub fn remove_left(places: &Places) -> Result<Option<Vec<u32>>, KernelError> {
     for pins in &left {
         freed.append(&mut pins.remove_all()?);
     }
+    cookies::restore_left(&places.state_dir)?;
     ledger::remove_all(&places.state_dir)?;
     Ok((!left.is_empty()).then_some(freed))
 }

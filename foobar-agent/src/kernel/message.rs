@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use foobar_ebpf::abi::answer::Outcome;
+use foobar_ebpf::abi::cookie;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::wire::code;
-use crate::config::model::AttachMode;
+use crate::config::model::{AttachMode, SynCookies};
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
 
@@ -28,6 +29,8 @@ pub(super) enum Request {
     Forget { ifindex: u32 },
     /// Read every counter.
     Read,
+    /// Look whether SYN cookies are to be armed or disarmed, and do it.
+    TendCookies(SynCookies),
     /// Emit diagnostics down to this level.
     SetLogLevel(LogLevel),
     /// Remove the datapath from the host.
@@ -129,7 +132,7 @@ pub struct Attached {
 
 /// Every counter of the datapath, summed over CPUs, and over generations where counters
 /// follow a name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     /// Number of the generation that judges; 0: none.
     pub generation: u64,
@@ -143,6 +146,60 @@ pub struct Counters {
     pub rules: Vec<Named>,
     /// By service.
     pub services: Vec<Named>,
+    /// What became of SYNs that rules allowed, and whether cookies are armed.
+    pub cookies: CookieCounters,
+}
+
+/// SYN cookies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CookieCounters {
+    /// Whether they are sent.
+    pub armed: bool,
+    /// Why, where this agent armed them.
+    pub cause: Option<CookieCause>,
+    /// How often this agent has armed them.
+    pub armings: u64,
+    /// How often it has disarmed them.
+    pub disarmings: u64,
+    /// SYNs that rules allowed, a second, when it last looked.
+    pub syns_per_second: f64,
+    /// What became of them.
+    pub outcomes: Vec<CookieOutcome>,
+    /// What is against cookies on this host.
+    pub problem: Option<String>,
+}
+
+/// One row of [`CookieCounters::outcomes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CookieOutcome {
+    /// The answer, or why there was none.
+    #[serde(with = "code")]
+    pub outcome: cookie::Outcome,
+    /// How often.
+    pub packets: u64,
+}
+
+/// Why SYN cookies were armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CookieCause {
+    /// More SYNs than the threshold.
+    Rate,
+    /// A listener had no room.
+    Overflow,
+    /// The configuration says so.
+    Always,
+}
+
+impl CookieCause {
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Overflow => "overflow",
+            Self::Always => "always",
+        }
+    }
 }
 
 /// One row of [`Counters::outcomes`].

@@ -10,11 +10,13 @@
 //! Handle ──Request──┼──────┼─► session ─┬─ pins      where maps, programs and links outlive us
 //!        ◄──Reply───┼──────┼──          ├─ loader    object ─► maps and programs of a generation
 //!                   │      │            ├─ attach    links on interfaces (link, foreign)
+//!                   │      │            ├─ cookies   armed in a SYN flood, and what they need of the host
 //!                   │      │            └─ counters  per-CPU values ─► sums
 //! ```
 #![expect(unsafe_code, reason = "maps are bytes, and some system calls have no safe wrapper")]
 
 mod attach;
+mod cookies;
 mod counters;
 mod error;
 pub mod explain;
@@ -40,8 +42,8 @@ mod worker;
 pub use error::KernelError;
 pub use leftovers::remove_left;
 pub use message::{
-    AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
-    Places,
+    AnswerOutcome, Attached, AttachedMode, CookieCause, CookieCounters, CookieOutcome, CounterSample,
+    Counters, Found, InterfaceOutcome, LogLevel, Named, Places,
 };
 pub use process::{COMMAND, KernelProcess, serve};
 pub use worker::{Ending, Handle};

@@ -94,6 +94,10 @@ fn work(channel: &Channel) -> io::Result<()> {
             session.look_ahead();
         }
     }
+    // However the agent has ended: what nobody tends any more must not stay armed.
+    if let Some(mut session) = session {
+        session.end();
+    }
     Ok(())
 }
 
@@ -125,6 +129,7 @@ fn reply_to(session: &mut Session, request: Request) -> Result<Reply, KernelErro
         Request::Release { ifindex } => session.release(ifindex).map(|()| Reply::Done),
         Request::Forget { ifindex } => session.forget(ifindex).map(|()| Reply::Done),
         Request::SetLogLevel(level) => session.set_log_level(level).map(|()| Reply::Done),
+        Request::TendCookies(wanted) => session.tend_cookies(&wanted).map(|()| Reply::Done),
         Request::Detach => session.detach().map(|()| Reply::Done),
         Request::Undo => session.undo().map(|()| Reply::Done),
         Request::Open(_) | Request::Map(_) | Request::Ping => Ok(Reply::Done),

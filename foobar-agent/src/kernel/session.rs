@@ -13,6 +13,7 @@ use foobar_ebpf::abi::{
     INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, control, map, program,
 };
 
+use super::cookies::Cookies;
 use super::error::KernelError;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
@@ -21,7 +22,7 @@ use super::message::{Attached, Counters, Found, LogLevel, Places};
 use super::pins::{self, Pins};
 use super::value::Plain;
 use super::{attach, counters, foreign, ledger, link, preflight};
-use crate::config::model::AttachMode;
+use crate::config::model::{AttachMode, SynCookies};
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
 
@@ -39,6 +40,7 @@ pub(super) struct Session {
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
+    cookies: Cookies,
     logical: Vec<u32>,
     _diagnostics: Diagnostics,
 }
@@ -68,9 +70,11 @@ impl Session {
         let mut instance = Instance::load(None, Some(pins))?;
         let root = open_root(&mut instance, pins)?;
         let root_id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
+        let mut control = instance.take_array(map::CONTROL)?;
         Ok(Self {
             generations: Generations::open(&mut instance, pins, &places.state_dir)?,
-            control: instance.take_array(map::CONTROL)?,
+            cookies: Cookies::open(&mut instance, &mut control, &places.state_dir)?,
+            control,
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
             answers: instance.take_counters(map::ANSWERS)?,
@@ -159,7 +163,20 @@ impl Session {
         let outcomes = counters::read_outcomes(&self.outcomes, self.logical.iter().copied())?;
         let answers = counters::read_answers(&self.answers)?;
         let Hits { generation, image_bytes, rules, services } = self.generations.read()?;
-        Ok(Counters { generation, image_bytes, outcomes, answers, rules, services })
+        let cookies = self.cookies.counters()?;
+        Ok(Counters { generation, image_bytes, outcomes, answers, rules, services, cookies })
+    }
+
+    /// Arms or disarms SYN cookies, if it is time.
+    pub(super) fn tend_cookies(&mut self, wanted: &SynCookies) -> Result<(), KernelError> {
+        self.cookies.tend(wanted, &mut self.control)
+    }
+
+    /// Gives the host back what it does not need without an agent.
+    pub(super) fn end(&mut self) {
+        if let Err(error) = self.cookies.end(&mut self.control) {
+            tracing::error!("{error}");
+        }
     }
 
     /// Switches the datapath's diagnostics.
@@ -181,6 +198,7 @@ impl Session {
 
     /// Takes the datapath off every interface and removes all that it left, of every version.
     pub(super) fn detach(&mut self) -> Result<(), KernelError> {
+        self.cookies.end(&mut self.control)?;
         for pins in self.pins.of_every_version()? {
             pins.remove_all()?;
         }

@@ -9,7 +9,7 @@ use super::error::KernelError;
 use super::message::{Answer, Attached, Counters, Found, LogLevel, Places, Reply, Request};
 use super::process::KernelProcess;
 use super::wire::Channel;
-use crate::config::model::AttachMode;
+use crate::config::model::{AttachMode, SynCookies};
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
 
@@ -125,6 +125,14 @@ impl Handle {
             Reply::Counters(counters) => Ok(counters),
             _ => Err(KernelError::WorkerGone),
         }
+    }
+
+    /// Looks whether SYN cookies are to be armed or disarmed, and does it.
+    ///
+    /// # Errors
+    /// When counters cannot be read, or the switch or a setting not be written.
+    pub async fn tend_cookies(&self, wanted: SynCookies) -> Result<(), KernelError> {
+        self.ask(Request::TendCookies(wanted)).await.map(|_| ())
     }
 
     /// Switches the datapath's diagnostics.

@@ -58,6 +58,10 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the kernel process may take to end after the agent's last word.
 const KERNEL_END_LIMIT: Duration = Duration::from_secs(5);
 
+/// Between two looks whether there is a SYN flood. A queue of requests holds some thousand, and a flood
+/// has as many in less time.
+const FLOOD_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
 /// Locks `state_dir`; two agents may have different folders for their sockets.
 const STATE_LOCK: &str = "state.lock";
 
@@ -154,8 +158,9 @@ async fn start(file: ConfigFile, kernel: Handle, strict: bool) -> Result<Started
     let socket = ControlSocket::bind(&config.host.run_dir)?;
     let state = socket::claim(&config.host.state_dir, STATE_LOCK)?;
     let mut numbers = InterfaceNumbers::load(&config.host.state_dir);
-    let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
+    let mut generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
         .map_err(|error| file.refused(&error))?;
+    generation.flags |= config.firewall.flags();
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
 
@@ -173,16 +178,19 @@ async fn start(file: ConfigFile, kernel: Handle, strict: bool) -> Result<Started
 async fn serve(started: Started, mut signals: Signals) -> Result<()> {
     let Started { agent, changes, _control, _state } = started;
     let follower = tokio::task::spawn_local(follow(Rc::clone(&agent), changes));
+    let guard = tokio::task::spawn_local(guard(Rc::clone(&agent)));
     loop {
         tokio::select! {
             name = any(&mut signals.stop) => {
                 tracing::info!("{name}: finishing requests in flight");
                 agent.stop(DRAIN_LIMIT).await;
                 follower.abort();
+                guard.abort();
                 return Ok(());
             }
             () = agent.kernel.gone() => {
                 follower.abort();
+                guard.abort();
                 agent.stop(ORPHAN_LIMIT).await;
                 bail!("the kernel process has ended; the datapath goes on, the agent ends: start it again");
             }
@@ -201,6 +209,16 @@ async fn follow(agent: Rc<Running>, changes: Changes) {
         tokio::time::sleep(SETTLE).await;
         agent.follow().await;
         tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// Looks for SYN floods, a few times a second.
+async fn guard(agent: Rc<Running>) {
+    let mut looks = tokio::time::interval(FLOOD_LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        agent.look_for_floods().await;
     }
 }
 

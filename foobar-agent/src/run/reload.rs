@@ -82,8 +82,9 @@ impl Running {
         let read = move || {
             let Loaded { config, warnings, .. } = file.load()?;
             let ruleset = config.firewall.ruleset.as_ref();
-            let generation = compile(ruleset, &config.monitor.services, &mut numbers)
+            let mut generation = compile(ruleset, &config.monitor.services, &mut numbers)
                 .map_err(|error| file.refused(&error))?;
+            generation.flags |= config.firewall.flags();
             Ok(Read { config, warnings, generation, numbers })
         };
         tokio::task::spawn_blocking(read).await?

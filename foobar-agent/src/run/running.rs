@@ -14,7 +14,7 @@ use super::ConfigFile;
 use super::interfaces::Interfaces;
 use super::picture::{self, About};
 use crate::balancer::Balancer;
-use crate::config::model::{Config, Firewall, Interfaces as Wanted};
+use crate::config::model::{Config, CookieMode, Firewall, Interfaces as Wanted, SynCookies};
 use crate::control::{
     Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, RulesetText, describe,
 };
@@ -44,6 +44,8 @@ pub(super) struct Running {
     pub(super) balancer: RefCell<Option<Balancer>>,
     pub(super) about: RefCell<About>,
     pub(super) detached: Cell<bool>,
+    /// The last error of [`Running::look_for_floods`].
+    flood_error: RefCell<Option<String>>,
     /// Held across waiting: reloads, changes of the network and looks come one after the other.
     pub(super) interfaces: Mutex<Interfaces>,
 }
@@ -60,6 +62,7 @@ impl Running {
             balancer: RefCell::new(balancer),
             about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None }),
             detached: Cell::new(false),
+            flood_error: RefCell::new(None),
             interfaces: Mutex::new(interfaces),
         }
     }
@@ -141,6 +144,25 @@ impl Running {
         // What refuses has been logged, and is tried again with the next news.
         if let Err(error) = interfaces.follow(&firewall, &self.kernel).await {
             tracing::error!("cannot follow the interfaces: {}", describe(&error));
+        }
+    }
+
+    /// Looks whether there is a SYN flood, or no more.
+    pub(super) async fn look_for_floods(&self) {
+        if self.detached.get() {
+            return;
+        }
+        let wanted = {
+            let firewall = &self.config.borrow().firewall;
+            let mode = if firewall.flags() == 0 { CookieMode::Off } else { firewall.syn_cookies.mode };
+            SynCookies { mode, ..firewall.syn_cookies.clone() }
+        };
+        let result = self.kernel.tend_cookies(wanted).await.map_err(|error| error.to_string());
+        // The same every time: once is enough.
+        if let Err(error) = &result
+            && self.flood_error.replace(Some(error.clone())).as_ref() != Some(error)
+        {
+            tracing::error!("cannot look for SYN floods: {error}");
         }
     }
 
