@@ -3,13 +3,16 @@
 
 use std::cmp::Reverse;
 
+use foobar_ebpf::abi::cookie::Outcome;
 use foobar_ebpf::verdict::{Reason, Verdict};
 
 use super::lists;
 use super::print::{Style, counted, span};
 use crate::balancer::BalancerSnapshot;
 use crate::monitor::collector::{can_refuse, refused_packets};
-use crate::monitor::snapshot::{InterfaceSnapshot, ReloadSnapshot, RuleSnapshot, Snapshot};
+use crate::monitor::snapshot::{
+    InterfaceSnapshot, ReloadSnapshot, RuleSnapshot, Snapshot, SynCookiesSnapshot,
+};
 
 /// Rules shown; `foobar-agent rules` shows all.
 const TOP_RULES: usize = 8;
@@ -24,6 +27,7 @@ pub(super) fn render(snapshot: &Snapshot, now_seconds: f64, style: Style) -> Str
     sections.extend(interfaces(&snapshot.interfaces, style));
     sections.extend(refused(snapshot, style));
     sections.extend(answers(snapshot, style));
+    sections.extend(snapshot.syn_cookies.as_ref().map(|cookies| syn_cookies(cookies, style)));
     sections.extend(rules(&snapshot.rules, style));
     sections.extend(services(snapshot, style));
     if let Some(balancer) = &snapshot.balancer {
@@ -56,6 +60,12 @@ fn attention(snapshot: &Snapshot, now_seconds: f64) -> Option<String> {
     let mut lines = Vec::new();
     for interface in snapshot.interfaces.iter().filter(|interface| interface.mode.is_none()) {
         lines.push(format!("{} is not attached: its packets are not judged", interface.name));
+    }
+    if let Some(SynCookiesSnapshot { armed: true, syns_per_second, .. }) = &snapshot.syn_cookies {
+        lines.push(format!("SYN cookies are armed: {syns_per_second} SYNs/s to allowed ports"));
+    }
+    if let Some(problem) = snapshot.syn_cookies.as_ref().and_then(|cookies| cookies.problem.as_ref()) {
+        lines.push(problem.clone());
     }
     if let Some(ReloadSnapshot { ok: false, message, .. }) = &snapshot.last_reload {
         lines.push(format!("the last reload was refused:\n    {}", message.replace('\n', "\n    ")));
@@ -111,6 +121,26 @@ fn answers(snapshot: &Snapshot, style: Style) -> Option<String> {
     let rows: Vec<_> = told.map(|answer| vec![answer.outcome.clone(), style.count(answer.packets)]).collect();
     let table = style.table(&["ANSWER, OR WHY NONE", ">PACKETS"], rows.iter().cloned());
     (!rows.is_empty()).then(|| titled("Answers to rejected packets", &table))
+}
+
+/// SYNs to ports that rules allow.
+fn syn_cookies(cookies: &SynCookiesSnapshot, style: Style) -> String {
+    let SynCookiesSnapshot { mode, armed, cause, armings, disarmings, syns_per_second, .. } = cookies;
+    let state = match (armed, cause) {
+        (true, Some(cause)) => format!("ARMED ({cause})"),
+        (true, None) => "ARMED (by an earlier agent)".to_owned(),
+        (false, _) => "not armed".to_owned(),
+    };
+    let row = vec![
+        state,
+        mode.clone(),
+        style.count(*syns_per_second),
+        style.count(cookies.packets(Outcome::Sent.as_str())),
+        style.count(*armings),
+        style.count(*disarmings),
+    ];
+    let columns = ["STATE", "MODE", ">SYNS/S", ">COOKIES SENT", ">ARMED", ">DISARMED"];
+    titled("SYN cookies, for ports that rules allow", &style.table(&columns, std::iter::once(row)))
 }
 
 fn rules(rules: &[RuleSnapshot], style: Style) -> Option<String> {
@@ -195,6 +225,7 @@ mod tests {
         let mut snapshot = scenario();
         snapshot.interfaces.retain(|interface| interface.mode.is_some());
         snapshot.last_reload = None;
+        snapshot.syn_cookies.iter_mut().for_each(|cookies| cookies.armed = false);
         if let Some(balancer) = &mut snapshot.balancer {
             balancer.backends.retain(|backend| backend.up);
             balancer.certificates.retain(|certificate| certificate.not_after > 1_795_000_000);
@@ -209,6 +240,7 @@ mod tests {
             interfaces: scenario().interfaces,
             balancer: None,
             rules: Vec::new(),
+            syn_cookies: None,
             services: Vec::new(),
             ..scenario()
         };

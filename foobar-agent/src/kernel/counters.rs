@@ -1,12 +1,13 @@
 //! Per-CPU counters to sums.
 
 use foobar_ebpf::abi::answer::Outcome;
+use foobar_ebpf::abi::cookie;
 use foobar_ebpf::abi::{Counter, INTERFACES_MAX, outcome_index};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
 use super::error::KernelError;
 use super::loader::{CounterMap, clamp_u32};
-use super::message::{AnswerOutcome, CounterSample, InterfaceOutcome, Named};
+use super::message::{AnswerOutcome, CookieOutcome, CounterSample, InterfaceOutcome, Named};
 
 /// One counter, summed over CPUs.
 pub(super) fn read(counters: &CounterMap, index: u32) -> Result<CounterSample, KernelError> {
@@ -56,4 +57,12 @@ pub(super) fn read_answers(counters: &CounterMap) -> Result<Vec<AnswerOutcome>, 
         }
     }
     Ok(answers)
+}
+
+/// What became of SYNs that rules allowed.
+pub(super) fn read_cookies(counters: &CounterMap) -> Result<Vec<CookieOutcome>, KernelError> {
+    let rows = cookie::Outcome::ALL
+        .iter()
+        .map(|&outcome| Ok(CookieOutcome { outcome, packets: read(counters, outcome as u32)?.packets }));
+    rows.collect()
 }

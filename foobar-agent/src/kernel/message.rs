@@ -31,6 +31,8 @@ pub(super) enum Request {
     Read,
     /// Look whether SYN cookies are to be armed or disarmed, and do it.
     TendCookies(SynCookies),
+    /// Disarm SYN cookies, and give back what they needed: nobody will look any more.
+    EndCookies,
     /// Emit diagnostics down to this level.
     SetLogLevel(LogLevel),
     /// Remove the datapath from the host.
@@ -132,7 +134,7 @@ pub struct Attached {
 
 /// Every counter of the datapath, summed over CPUs, and over generations where counters
 /// follow a name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Number of the generation that judges; 0: none.
     pub generation: u64,
@@ -151,7 +153,7 @@ pub struct Counters {
 }
 
 /// SYN cookies.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CookieCounters {
     /// Whether they are sent.
     pub armed: bool,
@@ -162,7 +164,7 @@ pub struct CookieCounters {
     /// How often it has disarmed them.
     pub disarmings: u64,
     /// SYNs that rules allowed, a second, when it last looked.
-    pub syns_per_second: f64,
+    pub syns_per_second: u64,
     /// What became of them.
     pub outcomes: Vec<CookieOutcome>,
     /// What is against cookies on this host.

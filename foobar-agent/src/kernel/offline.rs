@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
-use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map, program};
+use foobar_ebpf::abi::cookie::{IDLE, Offer, port_bit};
+use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, control, map, program};
 
 use super::counters;
 use super::error::KernelError;
 use super::loader::{self, CounterMap, Instance};
-use super::message::{AnswerOutcome, InterfaceOutcome, Named};
+use super::message::{AnswerOutcome, CookieOutcome, InterfaceOutcome, Named};
 use super::value::Plain;
 use crate::firewall::generation::Generation;
 
@@ -29,6 +30,9 @@ pub struct Bed {
     outcomes: CounterMap,
     answers: CounterMap,
     answer_limit: PerCpuArray<MapData, u64>,
+    cookies: CounterMap,
+    cookie_ports: Array<MapData, u64>,
+    control: Array<MapData, u64>,
     rules: CounterMap,
     services: CounterMap,
     rule_names: Vec<String>,
@@ -57,6 +61,9 @@ impl Bed {
             outcomes: instance.take_counters(map::OUTCOMES)?,
             answers: instance.take_counters(map::ANSWERS)?,
             answer_limit: instance.take_per_cpu(map::ANSWER_LIMIT)?,
+            cookies: instance.take_counters(map::COOKIES)?,
+            cookie_ports: instance.take_array(map::COOKIE_PORTS)?,
+            control: instance.take_array(map::CONTROL)?,
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
             rule_names: generation.rules.clone(),
@@ -133,6 +140,32 @@ impl Bed {
         let values = PerCpuValues::try_from(vec![used_until_ns; cpus]);
         let values = values.map_err(|source| KernelError::System { what: WHAT, source })?;
         self.answer_limit.set(0, values, 0).map_err(KernelError::bpf(WHAT))
+    }
+
+    /// Has SYNs that rules allow answered with cookies, as those offer; or no more.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn arm_cookies(&mut self, offer: Option<Offer>) -> Result<(), KernelError> {
+        let word = offer.map_or(IDLE, Offer::to_word);
+        self.control.set(control::SYN_COOKIES, word, 0).map_err(KernelError::bpf("cannot arm SYN cookies"))
+    }
+
+    /// Leaves SYNs to a port to the stack.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub fn except_from_cookies(&mut self, port: u16) -> Result<(), KernelError> {
+        let (word, bit) = port_bit(port);
+        self.cookie_ports.set(word, bit, 0).map_err(KernelError::bpf("cannot except a port from cookies"))
+    }
+
+    /// What became of SYNs that rules allowed.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn cookies(&self) -> Result<Vec<CookieOutcome>, KernelError> {
+        counters::read_cookies(&self.cookies)
     }
 
     /// What became of the answers to rejected packets.

@@ -95,8 +95,8 @@ fn work(channel: &Channel) -> io::Result<()> {
         }
     }
     // However the agent has ended: what nobody tends any more must not stay armed.
-    if let Some(mut session) = session {
-        session.end();
+    if let Some(Err(error)) = session.as_mut().map(Session::end_cookies) {
+        tracing::error!("{error}");
     }
     Ok(())
 }
@@ -130,6 +130,7 @@ fn reply_to(session: &mut Session, request: Request) -> Result<Reply, KernelErro
         Request::Forget { ifindex } => session.forget(ifindex).map(|()| Reply::Done),
         Request::SetLogLevel(level) => session.set_log_level(level).map(|()| Reply::Done),
         Request::TendCookies(wanted) => session.tend_cookies(&wanted).map(|()| Reply::Done),
+        Request::EndCookies => session.end_cookies().map(|()| Reply::Done),
         Request::Detach => session.detach().map(|()| Reply::Done),
         Request::Undo => session.undo().map(|()| Reply::Done),
         Request::Open(_) | Request::Map(_) | Request::Ping => Ok(Reply::Done),

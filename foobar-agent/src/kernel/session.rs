@@ -172,11 +172,9 @@ impl Session {
         self.cookies.tend(wanted, &mut self.control)
     }
 
-    /// Gives the host back what it does not need without an agent.
-    pub(super) fn end(&mut self) {
-        if let Err(error) = self.cookies.end(&mut self.control) {
-            tracing::error!("{error}");
-        }
+    /// Disarms SYN cookies for good.
+    pub(super) fn end_cookies(&mut self) -> Result<(), KernelError> {
+        self.cookies.end(&mut self.control)
     }
 
     /// Switches the datapath's diagnostics.

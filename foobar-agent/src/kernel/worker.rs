@@ -135,6 +135,14 @@ impl Handle {
         self.ask(Request::TendCookies(wanted)).await.map(|_| ())
     }
 
+    /// Disarms SYN cookies, and gives back what they needed.
+    ///
+    /// # Errors
+    /// When the switch or a setting cannot be written.
+    pub async fn end_cookies(&self) -> Result<(), KernelError> {
+        self.ask(Request::EndCookies).await.map(|_| ())
+    }
+
     /// Switches the datapath's diagnostics.
     ///
     /// # Errors

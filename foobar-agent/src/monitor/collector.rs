@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use foobar_ebpf::abi::answer::Outcome;
+use foobar_ebpf::abi::cookie;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -13,7 +14,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::family::{Distribution, Samples, as_f64};
 use super::metrics::{self, FAMILIES};
-use super::snapshot::{InterfaceSnapshot, Snapshot};
+use super::snapshot::{InterfaceSnapshot, Snapshot, SynCookiesSnapshot};
 use crate::balancer::{BackendSnapshot, BalancerSnapshot, DurationSnapshot, ListenerSnapshot};
 
 /// `Content-Type` of [`Exposition::render`].
@@ -75,6 +76,9 @@ fn samples(snapshot: &Snapshot) -> Vec<MetricFamily> {
         datapath(&mut samples, interface);
     }
     firewall(&mut samples, snapshot);
+    if let Some(cookies) = &snapshot.syn_cookies {
+        syn_cookies(&mut samples, cookies);
+    }
     for service in &snapshot.services {
         samples.count(&metrics::SERVICE_MESSAGES, &[&service.name, &service.protocol], service.messages);
     }
@@ -128,6 +132,15 @@ fn firewall(samples: &mut Samples, snapshot: &Snapshot) {
         let count = snapshot.answers.iter().find(|count| count.outcome == outcome.as_str());
         samples.count(family, &[outcome.as_str()], count.map_or(0, |count| count.packets));
     }
+}
+
+fn syn_cookies(samples: &mut Samples, cookies: &SynCookiesSnapshot) {
+    for outcome in cookie::Outcome::ALL.iter().map(|outcome| outcome.as_str()) {
+        samples.count(&metrics::SYNS, &[outcome], cookies.packets(outcome));
+    }
+    samples.number(&metrics::COOKIES_ARMED, &[], flag(cookies.armed));
+    samples.count(&metrics::COOKIES_SWITCHES, &["armed"], cookies.armings);
+    samples.count(&metrics::COOKIES_SWITCHES, &["disarmed"], cookies.disarmings);
 }
 
 fn balancer(samples: &mut Samples, balancer: &BalancerSnapshot) {

@@ -7,6 +7,7 @@ use crate::balancer::{
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
     AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    SynCookiesSnapshot,
 };
 
 /// When the scenario is looked at, in seconds since the epoch.
@@ -47,6 +48,16 @@ pub(crate) fn scenario() -> Snapshot {
             rule(RuleSnapshot::POLICY, "drop", 1_010, 60_600),
         ],
         answers: vec![answer("tcp-rst", 3), answer("limit", 2)],
+        syn_cookies: Some(SynCookiesSnapshot {
+            mode: "auto".to_owned(),
+            armed: true,
+            cause: Some("rate".to_owned()),
+            armings: 3,
+            disarmings: 2,
+            syns_per_second: 81_234,
+            outcomes: vec![answer("idle", 61_500), answer("sent", 9_876_543), answer("refused", 12)],
+            problem: None,
+        }),
         services: vec![ServiceSnapshot {
             name: "nginx".to_owned(),
             port: 80,

@@ -48,6 +48,18 @@ pub(super) const REJECT_WITHHELD: Family = Family::counter(
     &["reason"],
     "Rejected packets that got no answer, by reason",
 );
+pub(super) const SYNS: Family = Family::counter(
+    "foobar_syn_cookies_syns_total",
+    &["outcome"],
+    "SYNs to ports that rules allow: answered with a cookie (outcome=\"sent\"), or why not",
+);
+pub(super) const COOKIES_ARMED: Family =
+    Family::gauge("foobar_syn_cookies_armed", &[], "Whether the datapath answers SYNs with SYN cookies");
+pub(super) const COOKIES_SWITCHES: Family = Family::counter(
+    "foobar_syn_cookies_switches_total",
+    &["to"],
+    "How often SYN cookies were armed and disarmed",
+);
 pub(super) const GENERATION: Family = Family::gauge(
     "foobar_firewall_generation",
     &[],
@@ -156,6 +168,9 @@ pub const FAMILIES: &[&Family] = &[
     &DROPS,
     &REJECT_ANSWERS,
     &REJECT_WITHHELD,
+    &SYNS,
+    &COOKIES_ARMED,
+    &COOKIES_SWITCHES,
     &GENERATION,
     &IMAGE_BYTES,
     &SERVICE_MESSAGES,

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub rules: Vec<RuleSnapshot>,
     /// What became of the answers to rejected packets. Those that never occurred may be absent.
     pub answers: Vec<AnswerCount>,
+    /// SYN cookies; `None`: this host has none, because it allows nothing by rules or is told not to.
+    pub syn_cookies: Option<SynCookiesSnapshot>,
     /// What the kernel counts by protocol.
     pub services: Vec<ServiceSnapshot>,
     /// The load balancer; `None`: this host balances nothing.
@@ -93,13 +95,42 @@ impl RuleSnapshot {
     pub const POLICY: &'static str = "policy";
 }
 
-/// Rejected packets that came to one end.
+/// Packets that could have had an answer of the datapath, and came to one end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerCount {
-    /// A word of `foobar_ebpf::abi::answer::Outcome`: the answer, or why there was none.
+    /// A word of `foobar_ebpf::abi::answer::Outcome`, or of that of `abi::cookie`: the answer, or why there
+    /// was none.
     pub outcome: String,
     /// Packets.
     pub packets: u64,
+}
+
+/// How SYN floods are met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SynCookiesSnapshot {
+    /// `auto` or `always`.
+    pub mode: String,
+    /// Whether the datapath answers SYNs with cookies now.
+    pub armed: bool,
+    /// `rate`, `overflow` or `always`: why it does, where this agent has armed it.
+    pub cause: Option<String>,
+    /// How often it was armed since the agent's start.
+    pub armings: u64,
+    /// How often it was disarmed since then.
+    pub disarmings: u64,
+    /// SYNs a second to ports that rules allow, at the last look.
+    pub syns_per_second: u64,
+    /// What became of SYNs to ports that rules allow.
+    pub outcomes: Vec<AnswerCount>,
+    /// What is against cookies on this host.
+    pub problem: Option<String>,
+}
+
+impl SynCookiesSnapshot {
+    /// SYNs that came to this end, a word of `foobar_ebpf::abi::cookie::Outcome`.
+    pub fn packets(&self, outcome: &str) -> u64 {
+        self.outcomes.iter().filter(|count| count.outcome == outcome).map(|count| count.packets).sum()
+    }
 }
 
 /// What the kernel counted of one service.

@@ -183,9 +183,9 @@ async fn serve(started: Started, mut signals: Signals) -> Result<()> {
         tokio::select! {
             name = any(&mut signals.stop) => {
                 tracing::info!("{name}: finishing requests in flight");
+                guard.abort();
                 agent.stop(DRAIN_LIMIT).await;
                 follower.abort();
-                guard.abort();
                 return Ok(());
             }
             () = agent.kernel.gone() => {

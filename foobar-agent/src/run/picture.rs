@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use foobar_ebpf::abi::setting;
+
 use super::interfaces::Interfaces;
 use crate::balancer::BalancerSnapshot;
 use crate::config::model::{Config, ServiceProtocol};
 use crate::firewall::compile::POLICY;
-use crate::kernel::Counters;
+use crate::kernel::{CookieCounters, Counters};
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
     AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    SynCookiesSnapshot,
 };
 
 /// What the agent knows beside its parts.
@@ -40,6 +43,7 @@ pub(super) fn take(
         interfaces: interface_rows(counters, interfaces),
         rules: rule_rows(config, counters),
         answers: answer_rows(counters),
+        syn_cookies: syn_cookies(config, counters),
         services: service_rows(config, counters),
         balancer,
         last_reload: about.last_reload.clone(),
@@ -91,6 +95,25 @@ fn answer_rows(counters: &Counters) -> Vec<AnswerCount> {
         .iter()
         .map(|row| AnswerCount { outcome: row.outcome.as_str().to_owned(), packets: row.count.packets });
     rows.collect()
+}
+
+fn syn_cookies(config: &Config, counters: &Counters) -> Option<SynCookiesSnapshot> {
+    let CookieCounters { armed, cause, armings, disarmings, syns_per_second, outcomes, problem } =
+        counters.cookies.clone();
+    // One that is switched off may still be at its end.
+    (config.firewall.flags() & setting::SYN_COOKIES != 0 || armed).then(|| SynCookiesSnapshot {
+        mode: config.firewall.syn_cookies.mode.as_str().to_owned(),
+        armed,
+        cause: cause.map(|cause| cause.as_str().to_owned()),
+        armings,
+        disarmings,
+        syns_per_second,
+        outcomes: outcomes
+            .iter()
+            .map(|row| AnswerCount { outcome: row.outcome.as_str().to_owned(), packets: row.packets })
+            .collect(),
+        problem,
+    })
 }
 
 fn service_rows(config: &Config, counters: &Counters) -> Vec<ServiceSnapshot> {

@@ -169,6 +169,10 @@ impl Running {
     /// Ends what serves requests. The datapath stays where it is: a firewall that goes with its
     /// agent would open the host.
     pub(super) async fn stop(&self, limit: Duration) {
+        // Where the kernel process is gone, the next one does it.
+        if let Err(error) = self.kernel.end_cookies().await {
+            tracing::warn!("SYN cookies, if they were armed, stay so until the next start: {error}");
+        }
         let balancer = self.balancer.borrow_mut().take();
         if let Some(balancer) = balancer {
             // Blocks until the last request is answered; scrapes go on meanwhile.

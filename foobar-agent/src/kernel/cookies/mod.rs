@@ -16,7 +16,7 @@ use foobar_ebpf::abi::{control, map};
 use super::counters;
 use super::error::KernelError;
 use super::loader::{CounterMap, Instance};
-use super::message::{CookieCause, CookieCounters, CookieOutcome};
+use super::message::{CookieCause, CookieCounters};
 use crate::config::model::{CookieMode, SynCookies};
 use host::Settings;
 pub(super) use host::restore_left;
@@ -38,6 +38,8 @@ pub(super) struct Cookies {
     disarmed: u64,
     /// What is against cookies, or against all of them; said once.
     problem: Option<String>,
+    /// For good: a look that was asked for before must not arm again.
+    ended: bool,
 }
 
 /// The word of the control map is the session's.
@@ -63,6 +65,7 @@ impl Cookies {
             armed: 0,
             disarmed: 0,
             problem: None,
+            ended: false,
         };
         if is_armed || cookies.settings.are_changed() {
             tracing::warn!("an earlier agent has left SYN cookies armed; they are disarmed when it is calm");
@@ -73,13 +76,15 @@ impl Cookies {
 
     /// Looks whether there is a flood, and does what is to be done.
     pub(super) fn tend(&mut self, wanted: &SynCookies, control: &mut Control) -> Result<(), KernelError> {
-        if wanted.mode == CookieMode::Off && !self.watch.is_armed() && !self.settings.are_changed() {
+        let is_over =
+            wanted.mode == CookieMode::Off && !self.watch.is_armed() && !self.settings.are_changed();
+        if is_over || self.ended {
             return Ok(());
         }
         self.leave_ports(&wanted.except)?;
         let host::TcpCounts { returned, overflows } = host::tcp_counts()?;
         let mut sample = Sample { at: self.started.elapsed(), returned, overflows, ..Sample::default() };
-        for row in self.read()? {
+        for row in counters::read_cookies(&self.counts)? {
             sample.syns += row.packets;
             if row.outcome == Outcome::Sent {
                 sample.sent = row.packets;
@@ -100,7 +105,7 @@ impl Cookies {
             }
             Step::Quiet => {
                 self.disarmed += 1;
-                tracing::info!("SYN cookies disarmed: {:.0} SYNs/s to allowed ports", self.watch.rate());
+                tracing::info!("SYN cookies disarmed: {} SYNs/s to allowed ports", self.watch.rate());
                 Self::quiet(control)
             }
             Step::Restore => self.settings.restore(),
@@ -121,7 +126,7 @@ impl Cookies {
         self.armed += 1;
         let without = if offer.timestamps { "" } else { "; without timestamps, so with the MSS alone" };
         tracing::warn!(
-            "SYN cookies armed ({}): {:.0} SYNs/s to allowed ports{without}",
+            "SYN cookies armed ({}): {} SYNs/s to allowed ports{without}",
             cause.as_str(),
             self.watch.rate()
         );
@@ -145,6 +150,7 @@ impl Cookies {
             Self::quiet(control)?;
             thread::sleep(END);
         }
+        self.ended = true;
         self.watch = Watch::new(false);
         self.settings.restore()
     }
@@ -171,14 +177,6 @@ impl Cookies {
         self.leave_ports(&[])
     }
 
-    fn read(&self) -> Result<Vec<CookieOutcome>, KernelError> {
-        let rows = Outcome::ALL.iter().map(|&outcome| {
-            let count = counters::read(&self.counts, outcome as u32)?;
-            Ok(CookieOutcome { outcome, packets: count.packets })
-        });
-        rows.collect()
-    }
-
     /// Everything that can be seen of cookies.
     pub(super) fn counters(&self) -> Result<CookieCounters, KernelError> {
         Ok(CookieCounters {
@@ -187,7 +185,7 @@ impl Cookies {
             armings: self.armed,
             disarmings: self.disarmed,
             syns_per_second: self.watch.rate(),
-            outcomes: self.read()?,
+            outcomes: counters::read_cookies(&self.counts)?,
             problem: self.problem.clone(),
         })
     }

@@ -70,8 +70,9 @@ impl Watch {
     }
 
     /// SYNs a second, as of the last look.
-    pub(super) fn rate(&self) -> f64 {
-        self.rate
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of packets")]
+    pub(super) fn rate(&self) -> u64 {
+        self.rate.round() as u64
     }
 
     /// Whether cookies are sent.
