@@ -73,7 +73,10 @@ pub trait Host {
     /// Milliseconds of the clock that the host's TCP makes timestamps of.
     fn now_ms(&self) -> u32;
     /// The cookie for a SYN, from its IP header without options and its TCP header with them, as they lie
-    /// on the wire in the first bytes of both arrays; or why there is none.
+    /// on the wire in the first bytes of both arrays.
+    ///
+    /// # Errors
+    /// Why there is none: an outcome that passes the SYN on.
     fn cookie(
         &mut self,
         packet: &Packet,

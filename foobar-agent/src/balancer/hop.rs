@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 use super::error::BalancerError;
 use super::tls::{ALPN_HTTP11, load_certificate};
 use crate::config::model;
+use crate::desk;
 
 /// How to reach one backend.
 #[derive(Clone, Debug)]
@@ -106,12 +107,10 @@ fn connector(tls: &model::PoolTls) -> Result<TlsConnector, BalancerError> {
 
 /// The authorities of a PEM file; one that cannot be used is an error, not left out.
 fn authorities(path: &std::path::Path) -> Result<RootCertStore, BalancerError> {
-    let broken = |source| match source {
-        pem::Error::Io(source) => BalancerError::Read { path: path.to_owned(), source },
-        source => BalancerError::CertificatePem { path: path.to_owned(), source },
-    };
+    let broken = |source| BalancerError::CertificatePem { path: path.to_owned(), source };
+    let text = desk::read(path).map_err(|source| BalancerError::Read { path: path.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(broken)? {
+    for certificate in CertificateDer::pem_slice_iter(&text) {
         roots.add(certificate.map_err(broken)?).map_err(|error| BalancerError::CertificateInvalid {
             path: path.to_owned(),
             reason: error.to_string(),

@@ -21,6 +21,7 @@ use super::counters::HandshakeFailure;
 use super::error::BalancerError;
 use super::state::State;
 use crate::config::model::CertificateFiles;
+use crate::desk;
 
 /// ALPN name of HTTP/2.
 pub(super) const ALPN_H2: &[u8] = b"h2";
@@ -99,13 +100,10 @@ pub(super) fn load_certificate(
     provider: &CryptoProvider,
 ) -> Result<(Certificate, Vec<String>), BalancerError> {
     let unreadable = |path: &Path, source| BalancerError::Read { path: path.to_owned(), source };
-    let no_certificate = |source| match source {
-        pem::Error::Io(source) => unreadable(&files.cert, source),
-        source => BalancerError::CertificatePem { path: files.cert.clone(), source },
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<_, _>>)
-        .map_err(no_certificate)?;
+    let no_certificate = |source| BalancerError::CertificatePem { path: files.cert.clone(), source };
+    let text = desk::read(&files.cert).map_err(|source| unreadable(&files.cert, source))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(no_certificate)?;
     let leaf = chain.first().ok_or_else(|| no_certificate(pem::Error::NoItemsFound))?;
     let (mut names, not_after, subject) = describe(leaf).map_err(|reason| {
         BalancerError::CertificateInvalid { path: files.cert.clone(), reason: reason.to_string() }
@@ -113,10 +111,9 @@ pub(super) fn load_certificate(
     names.sort_by_key(|name| name.starts_with("*."));
     let name = names.first().cloned().unwrap_or(subject);
 
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
-        pem::Error::Io(source) => unreadable(&files.key, source),
-        source => BalancerError::KeyPem { path: files.key.clone(), source },
-    })?;
+    let text = desk::read(&files.key).map_err(|source| unreadable(&files.key, source))?;
+    let key = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|source| BalancerError::KeyPem { path: files.key.clone(), source })?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|source| match source {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             BalancerError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone() }

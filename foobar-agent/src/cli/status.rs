@@ -13,6 +13,7 @@ use crate::monitor::collector::{can_refuse, refused_packets};
 use crate::monitor::snapshot::{
     InterfaceSnapshot, ReloadSnapshot, RuleSnapshot, Snapshot, SynCookiesSnapshot,
 };
+use crate::privileges::{Kept, Privileges};
 
 /// Rules shown; `foobar-agent rules` shows all.
 const TOP_RULES: usize = 8;
@@ -37,6 +38,7 @@ pub(super) fn render(snapshot: &Snapshot, now_seconds: f64, style: Style) -> Str
         }
         sections.extend(certificates(balancer, now_seconds, style));
     }
+    sections.extend(privileges(snapshot, style));
     sections.join("\n")
 }
 
@@ -141,6 +143,24 @@ fn syn_cookies(cookies: &SynCookiesSnapshot, style: Style) -> String {
     ];
     let columns = ["STATE", "MODE", ">SYNS/S", ">COOKIES SENT", ">ARMED", ">DISARMED"];
     titled("SYN cookies, for ports that rules allow", &style.table(&columns, std::iter::once(row)))
+}
+
+/// What each process of the agent has kept.
+fn privileges(snapshot: &Snapshot, style: Style) -> Option<String> {
+    let Privileges { agent, kernel } = snapshot.privileges.as_ref()?;
+    let row = |process: &str, kept: &Kept| {
+        let capabilities = kept.capabilities.join(" ");
+        vec![
+            process.to_owned(),
+            kept.user.clone(),
+            if capabilities.is_empty() { "-".to_owned() } else { capabilities.replace("CAP_", "") },
+            kept.landlock.map_or_else(|| "OFF".to_owned(), |abi| format!("ABI {abi}")),
+            if kept.seccomp { "on" } else { "OFF" }.to_owned(),
+        ]
+    };
+    let rows = [row("agent", agent), row("kernel process", kernel)];
+    let table = style.table(&["PROCESS", "USER", "CAPABILITIES", "LANDLOCK", "SECCOMP"], rows);
+    Some(titled("Privileges", &table))
 }
 
 fn rules(rules: &[RuleSnapshot], style: Style) -> Option<String> {

@@ -52,6 +52,7 @@ use self::model::Config;
 use self::reader::Table;
 use self::report::Report;
 use self::source::{Source, whole};
+use crate::desk;
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
 
@@ -68,6 +69,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings only.
     pub warnings: Diagnostics,
+    /// The files that it names: prefixes, certificates, keys.
+    pub files: Vec<PathBuf>,
     /// Memory that the rules will take in the kernel, in bytes; worked out by [`check`] only.
     pub image_bytes: Option<usize>,
 }
@@ -135,7 +138,7 @@ fn open(path: &Path) -> Result<Source, Diagnostics> {
 /// At most one byte more than a configuration may have. A pipe will do: `check` may be given one.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    desk::or_ask(File::open(path), path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -159,7 +162,11 @@ fn read(source: &Source, here: Option<&Here>) -> Result<Loaded, Diagnostics> {
     let image_bytes = here.and_then(|here| look_closer(&config, &places, here, &report));
     let failed = report.has_errors();
     let found = report.finish();
-    if failed { Err(found) } else { Ok(Loaded { config, warnings: found, image_bytes }) }
+    if failed {
+        Err(found)
+    } else {
+        Ok(Loaded { config, warnings: found, files: source.files(), image_bytes })
+    }
 }
 
 /// What only [`check`] says; gives the bytes of the image.

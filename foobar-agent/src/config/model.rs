@@ -30,6 +30,8 @@ pub struct Config {
 pub struct Host {
     /// Name of this host; by default the kernel's host name.
     pub name: String,
+    /// Who the agent becomes after its start: `host.user`.
+    pub user: Option<String>,
     /// Holds the control socket.
     pub run_dir: PathBuf,
     /// What must last over a restart.

@@ -76,7 +76,7 @@ impl Agent for Fake {
 }
 
 fn serve(run_dir: &Path, agent: &Rc<Fake>) -> Server {
-    Server::start(ControlSocket::bind(run_dir).unwrap(), Rc::clone(agent))
+    Server::start(ControlSocket::bind(run_dir, None).unwrap(), Rc::clone(agent))
 }
 
 async fn raw(run_dir: &Path, request: &str) -> String {
@@ -165,7 +165,7 @@ async fn one_agent_runs_in_a_folder() {
             let folder = tempfile::tempdir().unwrap();
             let agent = Rc::new(Fake::default());
             let server = serve(folder.path(), &agent);
-            let error = ControlSocket::bind(folder.path()).unwrap_err();
+            let error = ControlSocket::bind(folder.path(), None).unwrap_err();
             let SocketError::AnotherAgent { process, .. } = &error else { panic!("{error}") };
             assert_eq!(*process, std::process::id().to_string());
             assert!(Client::new(folder.path()).snapshot().await.is_ok(), "the live one was disturbed");

@@ -181,6 +181,9 @@ pub enum KernelError {
         /// Why not.
         source: io::Error,
     },
+    /// The kernel process cannot give up what it does not need.
+    #[error("the kernel process: {0}")]
+    Privileges(#[from] crate::privileges::PrivilegeError),
     /// What the kernel process says of a failure, whole.
     #[error("{0}")]
     Told(String),

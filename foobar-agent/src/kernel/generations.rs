@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
+use aya::programs::ProgramInfo;
 use foobar_ebpf::abi::{GENERATION_ACTIVE, map};
 
 use super::counters;
@@ -43,6 +44,10 @@ struct Ahead {
     instance: Instance,
 }
 
+/// What the program of a generation is pinned as, by which it is known again: opening programs by number needs
+/// `CAP_SYS_ADMIN`.
+const JUDGE: &str = "judge";
+
 /// Hits by rule, the policy last, and messages by service.
 pub(super) struct Hits {
     pub(super) generation: u64,
@@ -72,10 +77,9 @@ impl Generations {
     /// Finds the counters of the program that judges. An agent that died between announcing a
     /// generation and promoting it has left two: the kernel says which one it is.
     fn take_up(&mut self, pins: &Pins, program: u32) -> Result<(), KernelError> {
-        let maps = maps_of(program)?;
         let judged = Pinned::open(pins, self.ledger.judging().number);
         let pending = self.ledger.pending().and_then(|names| Pinned::open(pins, names.number));
-        if let Some(pending) = pending.filter(|pending| maps.contains(&pending.rules_id)) {
+        if let Some(pending) = pending.filter(|pending| pending.program == program) {
             let (rules, services) = match &judged {
                 Some(judged) => judged.live.read(self.ledger.judging())?,
                 None => Default::default(),
@@ -84,7 +88,7 @@ impl Generations {
             self.live = Some(pending.live);
         } else {
             self.ledger.withdraw();
-            self.live = judged.filter(|judged| maps.contains(&judged.rules_id)).map(|judged| judged.live);
+            self.live = judged.filter(|judged| judged.program == program).map(|judged| judged.live);
         }
         Ok(())
     }
@@ -107,6 +111,8 @@ impl Generations {
         for name in [map::RULES, map::SERVICES, map::IMAGE] {
             instance.pin_map(name, &folder)?;
         }
+        let pin = folder.join(JUDGE);
+        instance.judge()?.pin(&pin).map_err(KernelError::bpf("cannot pin the program"))?;
         let next = Live {
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
@@ -183,8 +189,8 @@ impl Generations {
 /// Counters that an earlier agent left.
 struct Pinned {
     live: Live,
-    /// The kernel's number of the map of rule counters.
-    rules_id: u32,
+    /// The kernel's number of the program that counts there.
+    program: u32,
 }
 
 impl Pinned {
@@ -193,7 +199,7 @@ impl Pinned {
         let data = |name: &str| MapData::from_pin(folder.join(name)).ok();
         let counters = |data| PerCpuArray::try_from(Map::from_map_data(data).ok()?).ok();
         let rules = data(map::RULES)?;
-        let rules_id = rules.info().ok()?.id();
+        let program = ProgramInfo::from_pin(folder.join(JUDGE)).ok()?.id();
         let image = data(map::IMAGE)?.info().ok()?;
         let image_bytes = u64::from(image.value_size());
         let live = Live {
@@ -202,7 +208,7 @@ impl Pinned {
             image_bytes,
             constants: None,
         };
-        Some(Self { live, rules_id })
+        Some(Self { live, program })
     }
 }
 
@@ -213,21 +219,4 @@ impl Live {
             counters::read_named(&self.services, &names.services)?,
         ))
     }
-}
-
-/// Numbers of the maps that a program uses.
-fn maps_of(program: u32) -> Result<Vec<u32>, KernelError> {
-    const WHAT: &str = "cannot examine the generation that judges";
-    let mut unseen = None;
-    for loaded in aya::programs::loaded_programs() {
-        match loaded {
-            Ok(loaded) if loaded.id() == program => {
-                return Ok(loaded.map_ids().map_err(KernelError::bpf(WHAT))?.unwrap_or_default());
-            }
-            Ok(_) => {}
-            // Somebody's program may end between being named and being opened; the one that judges cannot.
-            Err(error) => unseen = Some(error),
-        }
-    }
-    unseen.map_or_else(|| Ok(Vec::new()), |error| Err(KernelError::bpf(WHAT)(error)))
 }

@@ -13,11 +13,14 @@ use super::wire::code;
 use crate::config::model::{AttachMode, SynCookies};
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
+use crate::privileges::Kept;
 
 /// What the kernel process is asked.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Open what an earlier agent left, or make it. Comes first.
+    /// Make ready what takes more privileges, and give those up. Comes first.
+    Settle(Settlement),
+    /// Open what an earlier agent left, or make it. Comes before all that follows here.
     Open(Places),
     /// Make this the generation that judges.
     Install(Generation),
@@ -49,6 +52,7 @@ pub(super) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     Done,
+    Settled(Kept),
     Opened(Found),
     Attached(Attached),
     Counters(Counters),
@@ -107,6 +111,15 @@ pub struct Places {
     pub pin_dir: PathBuf,
     /// What must last over a restart.
     pub state_dir: PathBuf,
+}
+
+/// All that the kernel process may know of files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// What it writes.
+    pub places: Places,
+    /// What it opens for the agent to read, and no more.
+    pub readable: Vec<PathBuf>,
 }
 
 /// What an earlier agent left.

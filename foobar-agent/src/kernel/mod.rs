@@ -18,6 +18,7 @@
 mod attach;
 mod cookies;
 mod counters;
+mod desk;
 mod error;
 pub mod explain;
 mod foreign;
@@ -43,7 +44,8 @@ pub use error::KernelError;
 pub use leftovers::remove_left;
 pub use message::{
     AnswerOutcome, Attached, AttachedMode, CookieCause, CookieCounters, CookieOutcome, CounterSample,
-    Counters, Found, InterfaceOutcome, LogLevel, Named, Places,
+    Counters, Found, InterfaceOutcome, LogLevel, Named, Places, Settlement,
 };
 pub use process::{COMMAND, KernelProcess, serve};
+pub(crate) use wire::Channel;
 pub use worker::{Ending, Handle};

@@ -41,8 +41,8 @@ pub(super) struct Pins {
 }
 
 impl Pins {
-    /// Makes the folders, and mounts a BPF file system at its usual place if it is missing.
-    pub(super) fn open(pin_dir: &Path) -> Result<Self, KernelError> {
+    /// Makes `pin_dir`, and mounts a BPF file system at its usual place if it is missing.
+    pub(super) fn prepare(pin_dir: &Path) -> Result<(), KernelError> {
         let existing = pin_dir.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("/"));
         let is_bpffs = sys::is_bpffs(existing).map_err(KernelError::io("cannot examine", existing))?;
         if !is_bpffs {
@@ -52,6 +52,12 @@ impl Pins {
             let path = PathBuf::from(USUAL_MOUNT);
             sys::mount_bpffs(&path).map_err(|source| KernelError::Mount { path, source })?;
         }
+        fs::create_dir_all(pin_dir).map_err(KernelError::io("cannot create", pin_dir))
+    }
+
+    /// Makes the folders in it.
+    pub(super) fn open(pin_dir: &Path) -> Result<Self, KernelError> {
+        Self::prepare(pin_dir)?;
         let folder = pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}"));
         let links = folder.join(LINKS);
         fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;

@@ -13,15 +13,16 @@ use foobar_ebpf::abi::{
     INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, control, map, program,
 };
 
-use super::cookies::Cookies;
+use super::cookies::{Cookies, Settings, Switches};
 use super::error::KernelError;
+use super::foreign::Survey;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
 use super::message::{Attached, Counters, Found, LogLevel, Places};
 use super::pins::{self, Pins};
 use super::value::Plain;
-use super::{attach, counters, foreign, ledger, link, preflight};
+use super::{attach, counters, ledger, link, preflight};
 use crate::config::model::{AttachMode, SynCookies};
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
@@ -31,6 +32,7 @@ const LENT_MAPS: [&str; 0] = [];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
+    survey: Survey,
     state_dir: PathBuf,
     root: Xdp,
     /// The kernel's number of `root`.
@@ -47,12 +49,16 @@ pub(super) struct Session {
 
 impl Session {
     /// Opens what an earlier agent left, or makes it; where that fails, what was made is removed.
-    pub(super) fn open(places: &Places) -> Result<(Self, Found), KernelError> {
+    pub(super) fn open(
+        places: &Places,
+        survey: Survey,
+        switches: &Rc<Switches>,
+    ) -> Result<(Self, Found), KernelError> {
         preflight::check()?;
         let pins = Rc::new(Pins::open(&places.pin_dir)?);
         let links = pins.linked()?;
         let found = Found { fresh: links.is_empty() && !pins.root().exists(), links };
-        match Self::open_at(&pins, places) {
+        match Self::open_at(&pins, places, survey, switches) {
             Ok(session) => Ok((session, found)),
             Err(error) => {
                 if found.fresh
@@ -65,7 +71,12 @@ impl Session {
         }
     }
 
-    fn open_at(pins: &Rc<Pins>, places: &Places) -> Result<Self, KernelError> {
+    fn open_at(
+        pins: &Rc<Pins>,
+        places: &Places,
+        survey: Survey,
+        switches: &Rc<Switches>,
+    ) -> Result<Self, KernelError> {
         fs::create_dir_all(&places.state_dir).map_err(KernelError::io("cannot create", &places.state_dir))?;
         let mut instance = Instance::load(None, Some(pins))?;
         let root = open_root(&mut instance, pins)?;
@@ -73,13 +84,18 @@ impl Session {
         let mut control = instance.take_array(map::CONTROL)?;
         Ok(Self {
             generations: Generations::open(&mut instance, pins, &places.state_dir)?,
-            cookies: Cookies::open(&mut instance, &mut control, &places.state_dir)?,
+            cookies: Cookies::open(
+                &mut instance,
+                &mut control,
+                Settings::open(&places.state_dir, switches)?,
+            )?,
             control,
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
             answers: instance.take_counters(map::ANSWERS)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
+            survey,
             state_dir: places.state_dir.clone(),
             root,
             root_id,
@@ -110,7 +126,7 @@ impl Session {
         match interface.xdp {
             None => attach::attach(&mut self.root, interface, mode, &pin),
             Some(present) if present.program != self.root_id || !pin.exists() => {
-                Err(foreign::refuse(&self.pins, interface, present))
+                Err(self.survey.refuse(&self.pins, interface, present))
             }
             Some(XdpPresent { program, mode: before }) if before.satisfies(mode) => {
                 Ok(Attached { program, mode: before, native_refused: None, before: Some(before) })

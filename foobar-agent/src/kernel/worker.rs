@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::KernelError;
 use super::message::{Answer, Attached, Counters, Found, LogLevel, Places, Reply, Request};
-use super::process::KernelProcess;
+use super::process::{KernelProcess, exchange};
 use super::wire::Channel;
 use crate::config::model::{AttachMode, SynCookies};
 use crate::firewall::generation::Generation;
@@ -34,7 +34,7 @@ impl Handle {
     pub fn start(process: KernelProcess) -> Result<Self, KernelError> {
         let (requests, inbox) = mpsc::channel(QUEUE);
         let (living, alive) = watch::channel(());
-        let KernelProcess { channel, mut child } = process;
+        let KernelProcess { channel, mut child, .. } = process;
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             thread::Builder::new()
                 .name(name.to_owned())
@@ -218,20 +218,6 @@ fn forward(channel: &Channel, mut inbox: mpsc::Receiver<Envelope>) {
         drop(answer.send(answered));
         if broken {
             return;
-        }
-    }
-}
-
-fn exchange(channel: &Channel, request: &Request) -> Result<Answer, KernelError> {
-    let asked = channel.send(request, &[]).and_then(|()| channel.receive::<Result<Reply, String>>());
-    match asked {
-        Ok(Some((reply, descriptors))) => {
-            reply.map(|reply| Answer { reply, descriptors }).map_err(KernelError::Told)
-        }
-        Ok(None) => Err(KernelError::WorkerGone),
-        Err(error) => {
-            tracing::error!("the kernel process does not answer: {error}");
-            Err(KernelError::WorkerGone)
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::monitor::snapshot::{
     AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
     SynCookiesSnapshot,
 };
+use crate::privileges::{Kept, Privileges};
 
 /// When the scenario is looked at, in seconds since the epoch.
 pub(crate) const NOW_SECONDS: f64 = 1_790_000_000.0;
@@ -64,6 +65,7 @@ pub(crate) fn scenario() -> Snapshot {
             protocol: "http".to_owned(),
             messages: 61_002,
         }],
+        privileges: Some(privileges()),
         balancer: Some(balancer()),
         last_reload: Some(ReloadSnapshot {
             at_seconds: NOW_SECONDS - 310.0,
@@ -120,6 +122,17 @@ fn balancer() -> BalancerSnapshot {
             certificate("www.foobar.com", 1_790_000_000 + 80 * 86_400),
         ],
     }
+}
+
+fn privileges() -> Privileges {
+    let kept = |user: &str, capabilities: &[&str]| Kept {
+        user: user.to_owned(),
+        capabilities: capabilities.iter().map(|name| format!("CAP_{name}")).collect(),
+        landlock: Some(6),
+        seccomp: true,
+    };
+    let kernel = kept("root", &["DAC_READ_SEARCH", "NET_BIND_SERVICE", "NET_ADMIN", "PERFMON", "BPF"]);
+    Privileges { agent: kept("foobar", &[]), kernel }
 }
 
 fn outcome(verdict: &str, reason: &str, packets: u64, bytes: u64) -> OutcomeCount {

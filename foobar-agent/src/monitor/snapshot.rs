@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::ProcessSnapshot;
 use crate::balancer::BalancerSnapshot;
+use crate::privileges::Privileges;
 
 /// Everything that can be seen of a running agent at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub last_reload: Option<ReloadSnapshot>,
     /// What the agent itself takes of the host.
     pub process: Option<ProcessSnapshot>,
+    /// What the agent and its kernel process have kept of their privileges.
+    pub privileges: Option<Privileges>,
 }
 
 /// One interface of the datapath.

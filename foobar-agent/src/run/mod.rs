@@ -2,10 +2,12 @@
 //! reloads, and stops. Owns the lifetime of the parts; what each does is its own business.
 //!
 //! ```text
-//! signals ─► configuration ─► folders, socket ─► balancer ─► monitor ─► kernel ─► interfaces
-//!            └──────────── on an error: dropped again, nothing stays ─────────────┘
+//! configuration ─► folders, socket, kernel process ─► privileges given up (ground)
+//!  signals ─► balancer ─► monitor ─► datapath ─► interfaces
+//!            └─ on an error: dropped again, nothing stays ─┘
 //! ```
 
+mod ground;
 mod interfaces;
 mod picture;
 mod reload;
@@ -22,18 +24,21 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
+use self::ground::Ground;
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
 use crate::cli::{Failure, RunOptions};
+use crate::config::model::Config;
 use crate::config::{self, Diagnostics, Loaded};
 use crate::control::Agent as _;
 use crate::control::server::Server as ControlServer;
-use crate::control::socket::{self, ControlSocket};
+use crate::control::socket::ControlSocket;
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::{Handle, KernelProcess};
+use crate::kernel::Handle;
 use crate::logging;
 use crate::net::Changes;
+use crate::privileges::Privileges;
 
 /// Where the configuration is unless told otherwise.
 const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
@@ -62,9 +67,6 @@ const KERNEL_END_LIMIT: Duration = Duration::from_secs(5);
 /// has as many in less time.
 const FLOOD_LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Locks `state_dir`; two agents may have different folders for their sockets.
-const STATE_LOCK: &str = "state.lock";
-
 /// Runs the agent until a signal ends it.
 ///
 /// # Errors
@@ -72,20 +74,23 @@ const STATE_LOCK: &str = "state.lock";
 pub fn run(options: &RunOptions) -> Result<()> {
     logging::start();
     raise_descriptor_limit();
-    // Before there is a second thread.
-    let process = KernelProcess::start()?;
+    let file = ConfigFile::find(options.config.as_deref());
+    let ground = Ground::prepare(&file)?;
+    let Privileges { agent, kernel } = &ground.privileges;
+    tracing::info!("privileges: {agent}; kernel process: {kernel}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the control runtime")?;
     let tasks = LocalSet::new();
-    let kernel = runtime.block_on(async { Handle::start(process) })?;
+    let Ground { config, socket, state, process, privileges } = ground;
+    let kernel = Handle::start(process)?;
     let ending = kernel.ending();
+    let parts = Parts { config, kernel, privileges };
     let done = tasks.block_on(&runtime, async {
         // Before anything is half done: a signal during the start is taken when it has ended.
         let signals = Signals::listen()?;
-        let file = ConfigFile::find(options.config.as_deref());
-        let started = start(file, kernel, options.strict).await?;
+        let started = start(file, parts, (socket, state), options.strict).await?;
         serve(started, signals).await
     });
     // The tasks hold the last handles.
@@ -144,27 +149,21 @@ struct Started {
     _state: File,
 }
 
-async fn start(file: ConfigFile, kernel: Handle, strict: bool) -> Result<Started> {
-    let Loaded { config, warnings, .. } = file.load()?;
-    match &file.0 {
-        Some(path) => tracing::info!("configuration: {}", path.display()),
-        None => {
-            tracing::info!("no configuration file: attaching where a default route leads, judging nothing");
-        }
-    }
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    let socket = ControlSocket::bind(&config.host.run_dir)?;
-    let state = socket::claim(&config.host.state_dir, STATE_LOCK)?;
-    let mut numbers = InterfaceNumbers::load(&config.host.state_dir);
-    let mut generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
+async fn start(
+    file: ConfigFile,
+    parts: Parts,
+    (socket, state): (ControlSocket, File),
+    strict: bool,
+) -> Result<Started> {
+    let Config { host, firewall, monitor, balancer, .. } = &parts.config;
+    let mut numbers = InterfaceNumbers::load(&host.state_dir);
+    let mut generation = compile(firewall.ruleset.as_ref(), &monitor.services, &mut numbers)
         .map_err(|error| file.refused(&error))?;
-    generation.flags |= config.firewall.flags();
-    let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
+    generation.flags |= firewall.flags();
+    let balancer = balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
 
-    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers }));
+    let agent = Rc::new(Running::new(file, parts, balancer, numbers));
     let monitor = agent.bind_monitor()?;
     agent.arm(generation, strict).await?;
     agent.serve_monitor(monitor);

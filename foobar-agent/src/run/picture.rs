@@ -15,11 +15,13 @@ use crate::monitor::snapshot::{
     AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
     SynCookiesSnapshot,
 };
+use crate::privileges::Privileges;
 
 /// What the agent knows beside its parts.
 pub(super) struct About {
     pub(super) started_at: SystemTime,
     pub(super) last_reload: Option<ReloadSnapshot>,
+    pub(super) privileges: Privileges,
 }
 
 /// Seconds since the Unix epoch.
@@ -48,6 +50,7 @@ pub(super) fn take(
         balancer,
         last_reload: about.last_reload.clone(),
         process: ProcessSnapshot::read().ok(),
+        privileges: Some(about.privileges.clone()),
     }
 }
 

@@ -25,13 +25,13 @@ use crate::kernel::{Found, Handle, LogLevel, Places};
 use crate::monitor::Source;
 use crate::monitor::server::{Prepared as PreparedMonitor, Server};
 use crate::monitor::snapshot::Snapshot;
+use crate::privileges::Privileges;
 
 /// What the agent is made of at its start.
 pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) kernel: Handle,
-    pub(super) balancer: Option<Balancer>,
-    pub(super) numbers: InterfaceNumbers,
+    pub(super) privileges: Privileges,
 }
 
 /// The agent. All of it lives on the control thread.
@@ -51,8 +51,13 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(file: ConfigFile, parts: Parts) -> Self {
-        let Parts { config, kernel, balancer, numbers } = parts;
+    pub(super) fn new(
+        file: ConfigFile,
+        parts: Parts,
+        balancer: Option<Balancer>,
+        numbers: InterfaceNumbers,
+    ) -> Self {
+        let Parts { config, kernel, privileges } = parts;
         let interfaces = Interfaces::new(numbers, config.host.state_dir.clone());
         Self {
             file,
@@ -60,7 +65,7 @@ impl Running {
             monitor: OnceCell::new(),
             config: RefCell::new(config),
             balancer: RefCell::new(balancer),
-            about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None }),
+            about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None, privileges }),
             detached: Cell::new(false),
             flood_error: RefCell::new(None),
             interfaces: Mutex::new(interfaces),

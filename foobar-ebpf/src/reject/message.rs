@@ -90,6 +90,7 @@ pub(super) fn reset(packet: &Packet, segment: &[u32; SEGMENT_WORDS], words: &mut
 }
 
 /// The fields of a TCP header that an answer fills in.
+#[derive(Clone, Copy)]
 pub(crate) struct Segment {
     pub(crate) sequence: u32,
     pub(crate) acknowledgement: u32,

@@ -1,6 +1,7 @@
 //! A host with a peer on its one link, in which agents live and die.
 
 mod outlive;
+mod privileges;
 mod processes;
 mod refuse;
 mod reload;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use foobar_tests::bpffs::Bpffs;
 use foobar_tests::frame::{Frame, Packet, Transport};
 use foobar_tests::wire::Wire;
-use foobar_tests::{Agent, Host, Link, Metrics, Process, agent, wait};
+use foobar_tests::{Agent, Host, Link, Metrics, Process, Setting, agent, wait};
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -72,6 +73,12 @@ impl Bench {
     /// Starts an agent in the bench's folder; what an earlier one left there is still there.
     pub(crate) fn start(&self, config: &str) -> Agent<'_> {
         Agent::start_in(&agent::binary().unwrap(), &self.host, &self.folder, None, config).unwrap()
+    }
+
+    /// As [`Bench::start`], in a setting; its folder is the bench's.
+    pub(crate) fn start_set(&self, setting: Setting<'_>, config: &str) -> Agent<'_> {
+        let setting = Setting { folder: self.folder.to_str().unwrap(), ..setting };
+        Agent::start_set(&agent::binary().unwrap(), &self.host, setting, None, config).unwrap()
     }
 
     /// Runs an agent that must not come to run, by a command that prefixes it.

@@ -42,7 +42,7 @@ fn rules() -> Vec<Rule> {
     vec![
         Rule {
             from: Some(set(&["192.0.2.64/26", "2001:db8:bad::/48"]).into()),
-            ..rule("blocked", 24, Verdict::Drop)
+            ..rule("blocked", 25, Verdict::Drop)
         },
         Rule {
             from: Some(ssh_from.into()),
@@ -52,18 +52,18 @@ fn rules() -> Vec<Rule> {
             from_ports: Some(vec![1024..=65535]),
             tcp_flags: Some(TcpFlags { set: 0x02, of: 0x12 }),
             interfaces: Some(vec!["eth0".to_owned()]),
-            ..rule("ssh", 29, Verdict::Allow)
+            ..rule("ssh", 30, Verdict::Allow)
         },
         Rule {
             protocols: Some(vec![1, 58]),
             icmp_types: Some(vec![icmp(1, 8, None), icmp(58, 128, None)]),
-            ..rule("ping", 40, Verdict::Allow)
+            ..rule("ping", 41, Verdict::Allow)
         },
         Rule {
             from: Some(AddressSet::all().difference(&office).into()),
             protocols: Some(vec![1]),
             icmp_types: Some(vec![icmp(1, 3, Some(4)), icmp(1, 11, None), icmp(1, 0, None)]),
-            ..rule("too-big", 46, Verdict::Allow)
+            ..rule("too-big", 47, Verdict::Allow)
         },
     ]
 }
@@ -112,6 +112,7 @@ fn every_key_reaches_the_model() {
     let expected = Config {
         host: Host {
             name: "web1".to_owned(),
+            user: Some("www-data".to_owned()),
             run_dir: PathBuf::from("/run/foobar-web1"),
             state_dir: folder.path().join("state"),
             pin_dir: PathBuf::from("/sys/fs/bpf/web1"),

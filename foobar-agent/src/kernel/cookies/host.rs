@@ -4,9 +4,12 @@
 //! What cookies need is set while they are armed only. What was there before is written to a file first,
 //! so that whoever comes next can restore it, whatever became of who set it.
 
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::rc::Rc;
 
 use foobar_ebpf::abi::cookie::{NO_SCALE, Offer};
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -26,6 +29,33 @@ const NEEDED: &str = "2";
 /// The file in `state_dir`.
 const FILE: &str = "syn-cookies.json";
 
+/// The settings that cookies need, open for writing: later the kernel process reaches no file of the
+/// system's but to read.
+#[derive(Debug)]
+pub(in crate::kernel) struct Switches([(&'static str, io::Result<File>); 2]);
+
+impl Switches {
+    /// Opens both, or notes why they cannot be: `/proc/sys` is read-only in many containers.
+    pub(in crate::kernel) fn open() -> Self {
+        let open = |name| (name, OpenOptions::new().write(true).open(sysctl(name)));
+        Self([SYNCOOKIES, TIMESTAMPS].map(open))
+    }
+
+    /// Before there are any.
+    pub(in crate::kernel) fn closed() -> Self {
+        Self([SYNCOOKIES, TIMESTAMPS].map(|name| (name, Err(io::ErrorKind::NotConnected.into()))))
+    }
+
+    fn write(&self, name: &str, value: &str) -> io::Result<()> {
+        let switch = self.0.iter().find(|(known, _)| *known == name);
+        match switch {
+            Some((_, Ok(file))) => file.write_all_at(value.as_bytes(), 0),
+            Some((_, Err(error))) => Err(io::Error::new(error.kind(), error.to_string())),
+            None => Err(io::Error::other("it is not one that cookies need")),
+        }
+    }
+}
+
 /// A setting that was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Changed {
@@ -43,14 +73,15 @@ struct Record {
 
 /// Settings that are not as they were.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(in crate::kernel) struct Settings {
+    switches: Rc<Switches>,
     path: PathBuf,
     changed: Vec<Changed>,
 }
 
 impl Settings {
     /// Takes up what an earlier agent has changed and not restored.
-    pub(super) fn open(state_dir: &Path) -> Result<Self, KernelError> {
+    pub(in crate::kernel) fn open(state_dir: &Path, switches: &Rc<Switches>) -> Result<Self, KernelError> {
         let path = state_dir.join(FILE);
         let changed = match fs::read(&path) {
             Ok(text) => match serde_json::from_slice::<Record>(&text) {
@@ -67,7 +98,7 @@ impl Settings {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(KernelError::io("cannot read", &path)(error)),
         };
-        let settings = Self { path, changed };
+        let settings = Self { switches: Rc::clone(switches), path, changed };
         if settings.changed.is_empty() {
             pins::remove_file(&settings.path)?;
         }
@@ -103,7 +134,7 @@ impl Settings {
         }
         let mut problems = Vec::new();
         for Changed { name, .. } in &self.changed {
-            if let Err(error) = write(name, NEEDED) {
+            if let Err(error) = self.switches.write(name, NEEDED) {
                 problems.push(format!("cannot set {} to {NEEDED}: {error}", sysctl(name).display()));
             }
         }
@@ -114,7 +145,7 @@ impl Settings {
     pub(super) fn restore(&mut self) -> Result<(), KernelError> {
         for Changed { name, before } in &self.changed {
             if read(name).is_ok_and(|value| value == NEEDED) {
-                write(name, before).map_err(KernelError::io("cannot restore", sysctl(name)))?;
+                self.switches.write(name, before).map_err(KernelError::io("cannot restore", sysctl(name)))?;
             }
         }
         self.changed.clear();
@@ -130,7 +161,7 @@ impl Settings {
 
 /// Restores what an agent that no longer runs has left changed.
 pub(in crate::kernel) fn restore_left(state_dir: &Path) -> Result<(), KernelError> {
-    Settings::open(state_dir)?.restore()
+    Settings::open(state_dir, &Rc::new(Switches::open()))?.restore()
 }
 
 /// What the host's TCP offers now; an error where the kernel makes no cookies.
@@ -160,9 +191,9 @@ pub(super) fn offer() -> Result<Offer, KernelError> {
 }
 
 /// `net.core.rmem_max`, which older kernels show in the first network namespace only, though it counts in
-/// each: what a socket that asks for all gets. The kernel doubles what it gives.
+/// each: what a socket of any kind gets that asks for all. The kernel doubles what it gives.
 fn largest_receive_buffer() -> io::Result<u64> {
-    let socket: OwnedFd = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    let socket: OwnedFd = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
     sockopt::set_socket_recv_buffer_size(&socket, i32::MAX as usize)?;
     Ok(sockopt::socket_recv_buffer_size(&socket)? as u64 / 2)
 }
@@ -173,10 +204,6 @@ fn sysctl(name: &str) -> PathBuf {
 
 fn read(name: &str) -> io::Result<String> {
     fs::read_to_string(sysctl(name)).map(|text| text.trim().to_owned())
-}
-
-fn write(name: &str, value: &str) -> io::Result<()> {
-    fs::write(sysctl(name), value)
 }
 
 fn boot() -> String {
@@ -229,17 +256,17 @@ mod tests {
     #[test]
     fn what_another_boot_or_a_damaged_file_says_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
+        let (path, closed) = (folder.path().join(FILE), Rc::new(Switches::closed()));
         let changed = Changed { name: SYNCOOKIES.to_owned(), before: "1".to_owned() };
         let record =
             |boot: String| serde_json::to_vec(&Record { boot, changed: vec![changed.clone()] }).unwrap();
         for text in [record("another".to_owned()), b"{ no json".to_vec()] {
             fs::write(&path, text).unwrap();
-            assert!(!Settings::open(folder.path()).unwrap().are_changed());
+            assert!(!Settings::open(folder.path(), &closed).unwrap().are_changed());
             assert!(!path.exists());
         }
         fs::write(&path, record(boot())).unwrap();
-        assert!(Settings::open(folder.path()).unwrap().are_changed());
+        assert!(Settings::open(folder.path(), &closed).unwrap().are_changed());
         assert!(path.exists());
     }
 }

@@ -5,7 +5,6 @@
 mod host;
 mod watch;
 
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,8 +17,7 @@ use super::error::KernelError;
 use super::loader::{CounterMap, Instance};
 use super::message::{CookieCause, CookieCounters};
 use crate::config::model::{CookieMode, SynCookies};
-use host::Settings;
-pub(super) use host::restore_left;
+pub(super) use host::{Settings, Switches, restore_left};
 use watch::{Sample, Step, Watch};
 
 /// How long an end waits for answers to the last cookies; a longer one would keep the next agent waiting.
@@ -50,9 +48,8 @@ impl Cookies {
     pub(super) fn open(
         instance: &mut Instance,
         control: &mut Control,
-        state_dir: &Path,
+        settings: Settings,
     ) -> Result<Self, KernelError> {
-        let settings = Settings::open(state_dir)?;
         let is_armed = control.get(&control::SYN_COOKIES, 0).map_err(KernelError::bpf(CONTROL))? != IDLE;
         let mut cookies = Self {
             counts: instance.take_counters(map::COOKIES)?,
