@@ -17,6 +17,12 @@ mod kind {
     pub(super) const AUTHENTICATION: u32 = 29;
 }
 
+/// Lengths of options, kind and length included.
+const MSS_BYTES: u32 = 4;
+const WINDOW_SCALE_BYTES: u32 = 3;
+const SACK_BYTES: u32 = 2;
+const TIMESTAMPS_BYTES: u32 = 10;
+
 /// The largest scale; a client that asks for more gets this one (RFC 7323 §2.3).
 const SCALE_MAX: u32 = 14;
 
@@ -95,12 +101,12 @@ pub(super) fn read(syn: &[u32; SYN_WORDS], syn_bytes: u32, asked: &mut Asked) ->
         }
         asked.next = at + bytes;
         match (kind, bytes) {
-            (kind::WINDOW_SCALE, 3) => {
+            (kind::WINDOW_SCALE, WINDOW_SCALE_BYTES) => {
                 let scale = octet(syn, at + 2);
                 asked.window_scale = if scale > SCALE_MAX { SCALE_MAX } else { scale };
             }
-            (kind::SACK, 2) => asked.sack = 1,
-            (kind::TIMESTAMPS, 10) => {
+            (kind::SACK, SACK_BYTES) => asked.sack = 1,
+            (kind::TIMESTAMPS, TIMESTAMPS_BYTES) => {
                 let [a, b, c, d] = [2, 3, 4, 5].map(|offset| octet(syn, at + offset));
                 asked.timestamp = a << 24 | b << 16 | c << 8 | d;
                 asked.has_timestamp = 1;
@@ -133,18 +139,19 @@ fn octet(syn: &[u32; SYN_WORDS], at: u32) -> u32 {
 pub(super) const fn mss(mtu_bytes: u32, header_bytes: u32) -> u32 {
     let mss = mtu_bytes.saturating_sub(header_bytes);
     let mss = if mss > u16::MAX as u32 { u16::MAX as u32 } else { mss };
-    kind::MSS << 24 | 4 << 16 | mss
+    kind::MSS << 24 | MSS_BYTES << 16 | mss
 }
 
 /// What stands before the two timestamps: SACK or nothing.
 #[inline(always)]
 pub(super) const fn timestamps_after(sack: bool) -> u32 {
-    let before = if sack { kind::SACK << 24 | 2 << 16 } else { kind::NOTHING << 24 | kind::NOTHING << 16 };
-    before | kind::TIMESTAMPS << 8 | 10
+    let before =
+        if sack { kind::SACK << 24 | SACK_BYTES << 16 } else { kind::NOTHING << 24 | kind::NOTHING << 16 };
+    before | kind::TIMESTAMPS << 8 | TIMESTAMPS_BYTES
 }
 
 /// The scale of our windows.
 #[inline(always)]
 pub(super) const fn window_scale(scale: u8) -> u32 {
-    kind::NOTHING << 24 | kind::WINDOW_SCALE << 16 | 3 << 8 | scale as u32
+    kind::NOTHING << 24 | kind::WINDOW_SCALE << 16 | WINDOW_SCALE_BYTES << 8 | scale as u32
 }

@@ -20,6 +20,10 @@ const NS_A_MS: u64 = 1_000_000;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
+/// Bytes of a question about a route, as the helper wants them.
+const ROUTE_BYTES: i32 = 64;
+const _: () = assert!(size_of::<bpf_fib_lookup>() == 64);
+
 /// Counts a SYN, and answers it if cookies are armed and it can have one; gives the XDP action. Apart
 /// from the path of every packet, which would pay for its registers.
 #[inline(never)]
@@ -116,7 +120,8 @@ impl Host for KernelHost<'_> {
         if !self.is_for_this_host(packet, ip) {
             return Err(Outcome::NoListener);
         }
-        Ok(made as u32)
+        // The MSS that it holds is above it.
+        Ok(made.cast_unsigned() as u32)
     }
 }
 
@@ -160,9 +165,8 @@ impl KernelHost<'_> {
             self.route.__bindgen_anon_3.ipv6_src = [ip[2], ip[3], ip[4], ip[5]];
             self.route.__bindgen_anon_4.ipv6_dst = [ip[6], ip[7], ip[8], ip[9]];
         }
-        let bytes = size_of::<bpf_fib_lookup>() as i32;
         // SAFETY: the helper reads and writes the whole of `route`.
-        let found = unsafe { fib_lookup(self.ctx.cast(), core::ptr::from_mut(self.route), bytes, 0) };
+        let found = unsafe { fib_lookup(self.ctx.cast(), core::ptr::from_mut(self.route), ROUTE_BYTES, 0) };
         found == i64::from(BPF_FIB_LKUP_RET_NOT_FWDED) || found == i64::from(BPF_FIB_LKUP_RET_FWD_DISABLED)
     }
 }

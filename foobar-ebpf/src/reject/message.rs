@@ -105,7 +105,7 @@ pub(crate) fn tcp(packet: &Packet, segment: Segment, header_bytes: u32, words: &
     let Transport { source_port, destination_port, .. } = packet.transport;
     let ports = u32::from(destination_port) << 16 | u32::from(source_port);
     // The data offset counts words, in the highest four bits.
-    let offset_and_flags = header_bytes / 4 << 28 | u32::from(flags) << 16;
+    let offset_and_flags = (header_bytes / 4) << 28 | u32::from(flags) << 16;
     let header = [ports, sequence, acknowledgement, offset_and_flags | u32::from(window), 0];
     for (word, value) in words.iter_mut().zip(header) {
         *word = value.to_be();

@@ -76,7 +76,7 @@ pub(crate) fn listen(host: &Host, port: u16) {
 pub(crate) fn exchange(client: &Host, to: SocketAddr, bytes: usize) -> TcpStream {
     let mut stream = client.connect(to, LIMIT).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    let sent: Vec<u8> = (0..bytes).map(|n| (n / 7) as u8).collect();
+    let sent: Vec<u8> = (0..=u8::MAX).cycle().step_by(7).take(bytes).collect();
     let mut writer = stream.try_clone().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| writer.write_all(&sent).unwrap());
@@ -113,7 +113,7 @@ pub(crate) fn flooded<T>(client: &Host, host: &Host, during: impl FnOnce() -> T)
 fn spoofed(n: u16) -> Packet {
     let transport = Transport::syn(1024 + n, OPEN);
     let [high, low] = n.to_be_bytes();
-    let (from, to): (IpAddr, IpAddr) = if n % 2 == 0 {
+    let (from, to): (IpAddr, IpAddr) = if n.is_multiple_of(2) {
         (Ipv4Addr::new(198, 18, high, low).into(), "192.0.2.2".parse().unwrap())
     } else {
         (Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, n).into(), "2001:db8::2".parse().unwrap())

@@ -24,6 +24,10 @@ const ACK: u8 = 16;
 const ECE: u8 = 64;
 const CWR: u8 = 128;
 
+/// Bits of our timestamp, above the client's scale.
+const SACK: u8 = 0x10;
+const ECN: u8 = 0x20;
+
 /// Options as Linux sends them: MSS 1460, SACK, timestamps 7 and 0, nothing, window scale 7.
 const LINUX: &[u8] = &[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7];
 
@@ -83,7 +87,8 @@ fn syn(is_ipv4: bool, flags: u8, options: &[u8], data: &[u8]) -> Packet {
     let mut options = options.to_vec();
     options.resize(options.len().next_multiple_of(4), 0);
     let offset = u8::try_from(5 + options.len() / 4).unwrap() << 4;
-    let mut segment = vec![0x9c, 0x40, 0, OPEN as u8, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let [high, low] = OPEN.to_be_bytes();
+    let mut segment = vec![0x9c, 0x40, high, low, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
     segment.extend([offset, flags, 0xff, 0xff, 0, 0, 0, 0]);
     segment.extend(options);
     segment.extend(data);
@@ -168,17 +173,17 @@ fn options_are_answered_as_linux_answers_them() {
             assert_eq!((answer.acknowledged, answer.flags, answer.window), (0, SYN | ACK, OFFER.window));
             assert_eq!(answer.options[..8], [2, 4, high, low, 4, 2, 8, 10]);
             // Scale 7 and SACK, no ECN.
-            assert_eq!(answer.options[11] & 0x3f, 7 | 1 << 4);
+            assert_eq!(answer.options[11] & 0x3f, SACK + 7);
             assert_eq!(answer.options[12..], [0, 0, 0, 7, 1, 3, 3, 9]);
             // With ECN, and a scale beyond the largest.
             let answer = said(SYN | ECE | CWR, &[8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 3, 3, 15]);
             assert_eq!(answer.flags, SYN | ACK | ECE);
             assert_eq!(answer.options[4..8], [1, 1, 8, 10]);
-            assert_eq!(answer.options[11] & 0x3f, 14 | 1 << 5);
+            assert_eq!(answer.options[11] & 0x3f, ECN + 14);
             assert_eq!(answer.options[12..], [1, 2, 3, 4, 1, 3, 3, 9]);
             // No scale: its place says so.
             let answer = said(SYN, &[1, 1, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0]);
-            assert_eq!(answer.options[11] & 0x3f, 15 | 1 << 4);
+            assert_eq!(answer.options[11] & 0x3f, SACK + 15);
             assert_eq!(answer.options[12..], [1, 2, 3, 4]);
             // Without timestamps nothing but the MSS survives; what is malformed ends the options.
             for options in [&[][..], &[2, 4, 5, 0xb4, 1, 3, 3, 7, 4, 2], &[8, 10, 1, 2], &[8, 1], &[0, 8, 10]]
