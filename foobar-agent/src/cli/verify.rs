@@ -28,17 +28,20 @@ struct Program {
 }
 
 pub(super) fn verify(options: &VerifyOptions, style: Style) -> Output {
+    let noted = setting::LIMITS | setting::LOG;
     let variants = [
         ("nothing is judged", None, 0, 0, 0),
         ("rules in one diagram", Some(Verdict::Drop), 1, 0, 0),
         ("rules in one diagram, SYN cookies", Some(Verdict::Drop), 1, 0, setting::SYN_COOKIES),
         ("rules in one diagram, reject", Some(Verdict::Reject), 1, 0, 0),
+        ("rules in one diagram, rates and logs", Some(Verdict::Drop), 1, 0, noted),
+        ("rules in four diagrams, reject, 16 services", Some(Verdict::Reject), DIAGRAMS_MAX, SERVICES_MAX, 0),
         (
-            "rules in four diagrams, reject, 16 services, SYN cookies",
+            "all of that, SYN cookies",
             Some(Verdict::Reject),
             DIAGRAMS_MAX,
             SERVICES_MAX,
-            setting::SYN_COOKIES,
+            noted | setting::SYN_COOKIES,
         ),
     ];
     let mut programs = Vec::with_capacity(variants.len());

@@ -2,12 +2,12 @@
 
 use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::abi::cookie;
-use foobar_ebpf::abi::{Counter, INTERFACES_MAX, outcome_index};
+use foobar_ebpf::abi::{Counter, INTERFACES_MAX, event, outcome_index};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
 use super::error::KernelError;
 use super::loader::{CounterMap, clamp_u32};
-use super::message::{AnswerOutcome, CookieOutcome, CounterSample, InterfaceOutcome, Named};
+use super::message::{AnswerOutcome, CookieOutcome, CounterSample, InterfaceOutcome, Named, Samples};
 
 /// One counter, summed over CPUs.
 pub(super) fn read(counters: &CounterMap, index: u32) -> Result<CounterSample, KernelError> {
@@ -45,6 +45,16 @@ pub(super) fn read_outcomes(
         }
     }
     Ok(outcomes)
+}
+
+/// What became of samples.
+pub(super) fn read_samples(counters: &CounterMap) -> Result<Samples, KernelError> {
+    let packets = |outcome: event::Outcome| read(counters, outcome as u32).map(|count| count.packets);
+    Ok(Samples {
+        emitted: packets(event::Outcome::Emitted)?,
+        lost: packets(event::Outcome::Lost)?,
+        withheld: packets(event::Outcome::Withheld)?,
+    })
 }
 
 /// What became of the answers to rejected packets; rows of zero are left out.

@@ -8,7 +8,7 @@ mod watch;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aya::maps::{Array, MapData};
+use aya::maps::{Array, Map, MapData};
 use foobar_ebpf::abi::cookie::{IDLE, Offer, Outcome, PORT_WORDS, port_bit};
 use foobar_ebpf::abi::{control, map};
 
@@ -16,6 +16,7 @@ use super::counters;
 use super::error::KernelError;
 use super::loader::{CounterMap, Instance};
 use super::message::{CookieCause, CookieCounters};
+use super::pins::Pins;
 use crate::config::model::{CookieMode, SynCookies};
 pub(super) use host::{Settings, Switches, restore_left};
 use watch::{Sample, Step, Watch};
@@ -24,6 +25,7 @@ use watch::{Sample, Step, Watch};
 const END: Duration = Duration::from_secs(1);
 
 pub(super) struct Cookies {
+    control: Array<MapData, u64>,
     counts: CounterMap,
     ports: Array<MapData, u64>,
     /// Of which the datapath knows.
@@ -40,18 +42,19 @@ pub(super) struct Cookies {
     ended: bool,
 }
 
-/// The word of the control map is the session's.
-pub(super) type Control = Array<MapData, u64>;
-
 impl Cookies {
     /// Takes up what an earlier agent has left armed.
     pub(super) fn open(
         instance: &mut Instance,
-        control: &mut Control,
+        pins: &Pins,
         settings: Settings,
     ) -> Result<Self, KernelError> {
+        // Others hold it for words of their own.
+        let control = MapData::from_pin(pins.map(map::CONTROL)).and_then(Map::from_map_data);
+        let control = control.and_then(Array::<_, u64>::try_from).map_err(KernelError::bpf(CONTROL))?;
         let is_armed = control.get(&control::SYN_COOKIES, 0).map_err(KernelError::bpf(CONTROL))? != IDLE;
         let mut cookies = Self {
+            control,
             counts: instance.take_counters(map::COOKIES)?,
             ports: instance.take_array(map::COOKIE_PORTS)?,
             except: Vec::new(),
@@ -72,7 +75,7 @@ impl Cookies {
     }
 
     /// Looks whether there is a flood, and does what is to be done.
-    pub(super) fn tend(&mut self, wanted: &SynCookies, control: &mut Control) -> Result<(), KernelError> {
+    pub(super) fn tend(&mut self, wanted: &SynCookies) -> Result<(), KernelError> {
         let is_over =
             wanted.mode == CookieMode::Off && !self.watch.is_armed() && !self.settings.are_changed();
         if is_over || self.ended {
@@ -90,7 +93,7 @@ impl Cookies {
         match self.watch.look(wanted, sample) {
             Step::Stay => Ok(()),
             Step::Arm(cause) => {
-                let armed = self.arm(control);
+                let armed = self.arm();
                 match armed {
                     Ok(offer) => self.say_armed(cause, offer),
                     Err(error) => {
@@ -103,18 +106,18 @@ impl Cookies {
             Step::Quiet => {
                 self.disarmed += 1;
                 tracing::info!("SYN cookies disarmed: {} SYNs/s to allowed ports", self.watch.rate());
-                Self::quiet(control)
+                self.quiet()
             }
             Step::Restore => self.settings.restore(),
         }
     }
 
-    fn arm(&mut self, control: &mut Control) -> Result<Offer, KernelError> {
+    fn arm(&mut self) -> Result<Offer, KernelError> {
         for problem in self.settings.arm()? {
             self.say_problem(problem);
         }
         let offer = host::offer()?;
-        control.set(control::SYN_COOKIES, offer.to_word(), 0).map_err(KernelError::bpf(CONTROL))?;
+        self.control.set(control::SYN_COOKIES, offer.to_word(), 0).map_err(KernelError::bpf(CONTROL))?;
         Ok(offer)
     }
 
@@ -137,14 +140,14 @@ impl Cookies {
     }
 
     /// Sends no more cookies.
-    fn quiet(control: &mut Control) -> Result<(), KernelError> {
-        control.set(control::SYN_COOKIES, IDLE, 0).map_err(KernelError::bpf(CONTROL))
+    fn quiet(&mut self) -> Result<(), KernelError> {
+        self.control.set(control::SYN_COOKIES, IDLE, 0).map_err(KernelError::bpf(CONTROL))
     }
 
     /// Ends for good: no more cookies, and everything as it was.
-    pub(super) fn end(&mut self, control: &mut Control) -> Result<(), KernelError> {
+    pub(super) fn end(&mut self) -> Result<(), KernelError> {
         if self.watch.is_armed() {
-            Self::quiet(control)?;
+            self.quiet()?;
             thread::sleep(END);
         }
         self.ended = true;
