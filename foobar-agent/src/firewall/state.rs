@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use foobar_ebpf::ban::BanTable;
+use foobar_ebpf::packet::Address;
 use foobar_ebpf::state::Clock;
 
 use super::fragments::HostFragments;
@@ -23,5 +25,12 @@ impl HostState {
 impl Clock for HostState {
     fn now_ns(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Nobody is banned for a walk on the host.
+impl BanTable for HostState {
+    fn is_banned(&self, _: &Address, _: bool) -> bool {
+        false
     }
 }

@@ -5,6 +5,7 @@
 //! adopted by an agent.
 
 pub mod answer;
+pub mod ban;
 pub mod fragment;
 pub mod image;
 pub mod report;
@@ -55,6 +56,10 @@ pub mod map {
     /// Per-CPU array of one `u64`, a [`crate::reject::Limit`]: up to when, in nanoseconds of the
     /// boot clock, answers are used up.
     pub const ANSWER_LIMIT: &str = "ANSWER_LIMIT";
+    /// Hash of [`super::ban::Ban`] by the octets of an address. Shared, in the folder of its own version.
+    pub const BAN_ADDRESSES: &str = "BAN_ADDRESSES";
+    /// Trie of [`super::ban::Ban`] by the octets of a prefix. Shared, in the folder of its own version.
+    pub const BAN_PREFIXES: &str = "BAN_PREFIXES";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -90,8 +95,10 @@ pub mod control {
     pub const CONFIRM_DEADLINE_NS: u32 = 0;
     /// Most detailed level of diagnostics to emit: 0 none, 1 error … 5 trace.
     pub const LOG_LEVEL: u32 = 1;
+    /// Sum of [`super::ban::kind`] bits: which tables of bans are to be asked.
+    pub const BANS: u32 = 2;
     /// How many words there are.
-    pub const WORDS: u32 = 2;
+    pub const WORDS: u32 = 8;
 }
 
 /// Lines of diagnostics that one CPU writes in a second at most.

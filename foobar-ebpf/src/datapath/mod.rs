@@ -4,6 +4,7 @@
 //! interface ─► foobar_root ─► (tail call) foobar_judge ─► parse ─► judge ─► exit ─► (answer)
 //! ```
 
+mod bans;
 mod exit;
 mod fragments;
 mod image;
