@@ -11,10 +11,12 @@
 #![deny(unsafe_code)]
 
 pub mod balancer;
+pub mod ban;
 pub mod cli;
 pub mod config;
 pub mod control;
 mod durable;
+mod duration;
 pub mod explain;
 pub mod firewall;
 pub mod kernel;

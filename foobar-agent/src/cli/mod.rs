@@ -13,6 +13,7 @@ use self::print::Style;
 
 mod act;
 mod arguments;
+mod ban;
 mod check;
 mod explain;
 mod failure;
@@ -56,6 +57,7 @@ fn answer(command: &Command, style: Style) -> Output {
         Command::Plan(options) => plan::plan(options, write_out),
         Command::Reload(target) => act::reload(target),
         Command::Detach(target) => act::detach(target),
+        Command::Ban { command } => ban::ban(command, style),
         Command::DatapathLog(options) => act::datapath_log(options),
         Command::Status(look) => look.show(|snapshot| status::render(snapshot, print::now_seconds(), style)),
         Command::Rules(look) => look.list(|snapshot| &snapshot.rules, |rules| lists::rules(rules, style)),

@@ -9,8 +9,10 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use super::bans::{self, SUBJECTS_MAX};
 use super::socket::ControlSocket;
 use super::{Agent, DatapathLog, Refusal};
 use crate::monitor::endpoint::{self, Answer, Limits, answer};
@@ -18,8 +20,8 @@ use crate::monitor::endpoint::{self, Answer, Limits, answer};
 /// Only root and one group connect. A reload may read files of a million prefixes.
 const LIMITS: Limits =
     Limits { connections: 32, head: Duration::from_secs(5), connection: Duration::from_mins(5) };
-/// The largest body is a log level.
-const BODY_BYTES: usize = 4096;
+/// The largest body is of bans: so many prefixes, each in quotes.
+const BODY_BYTES: usize = SUBJECTS_MAX * 64;
 const JSON: &str = "application/json";
 
 /// A control socket that is being served. Dropped, it ends and removes the socket.
@@ -51,6 +53,7 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
     let allowed = match request.uri().path() {
         "/v1/snapshot" | "/v1/generation" | "/v1/ruleset" => Method::GET,
         "/v1/reload" | "/v1/detach" | "/v1/datapath-log" => Method::POST,
+        "/v1/bans/add" | "/v1/bans/remove" | "/v1/bans/find" => Method::POST,
         path => return refuse(StatusCode::NOT_FOUND, &format!("nothing is at {path}").into()),
     };
     if *request.method() != allowed {
@@ -66,7 +69,19 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
         "/v1/ruleset" => reply_at_length(agent.ruleset().await).await,
         "/v1/reload" => to_the_end(async move { agent.reload().await }).await,
         "/v1/detach" => to_the_end(async move { agent.detach().await }).await,
-        _ => match log_level(request).await {
+        "/v1/bans/add" => {
+            let (door, judged) = agent.bans();
+            with_body(request, move |wanted| bans::add(&door, judged, wanted)).await
+        }
+        "/v1/bans/remove" => {
+            let (door, _) = agent.bans();
+            with_body(request, move |wanted| bans::remove(&door, &wanted)).await
+        }
+        "/v1/bans/find" => {
+            let (door, _) = agent.bans();
+            with_body(request, move |wanted| bans::find(&door, &wanted)).await
+        }
+        _ => match body(request).await {
             Ok(DatapathLog { level }) => {
                 let done = async move { agent.set_datapath_log(level).await };
                 to_the_end(async move { done.await.map(|()| serde_json::json!({})) }).await
@@ -88,7 +103,26 @@ where
     }
 }
 
-async fn log_level(request: Request<Incoming>) -> Result<DatapathLog, Refusal> {
+/// Answers what a body asks, on a thread that may take its time, to the end.
+async fn with_body<B, T>(
+    request: Request<Incoming>,
+    action: impl FnOnce(B) -> Result<T, Refusal> + Send + 'static,
+) -> Answer
+where
+    B: DeserializeOwned + Send + 'static,
+    T: Serialize + Send + 'static,
+{
+    let wanted = match body(request).await {
+        Ok(wanted) => wanted,
+        Err(refusal) => return refuse(StatusCode::BAD_REQUEST, &refusal),
+    };
+    match tokio::task::spawn_blocking(move || action(wanted)).await {
+        Ok(done) => reply_at_length(done).await,
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("the agent failed: {error}").into()),
+    }
+}
+
+async fn body<B: DeserializeOwned>(request: Request<Incoming>) -> Result<B, Refusal> {
     let body = Limited::new(request.into_body(), BODY_BYTES).collect().await;
     let body = body.map_err(|error| Refusal::from(format!("the body could not be read: {error}")))?;
     serde_json::from_slice(&body.to_bytes())

@@ -15,6 +15,7 @@ use super::client::{Client, ClientError};
 use super::server::Server;
 use super::socket::{ControlSocket, SocketError};
 use super::{Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, SOCKET_NAME};
+use crate::ban::BanDoor;
 use crate::config::{self, Diagnostics};
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
@@ -67,6 +68,10 @@ impl Agent for Fake {
 
     async fn ruleset(&self) -> Result<RulesetInForce, Refusal> {
         Err("no rules judge here".to_owned().into())
+    }
+
+    fn bans(&self) -> (BanDoor, bool) {
+        (BanDoor::default(), true)
     }
 
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {

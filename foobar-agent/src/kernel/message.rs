@@ -1,5 +1,5 @@
-//! What the agent and the kernel worker say to each other. Plain, owned data: no aya type and no
-//! descriptor, so that it can be written to a socket one day.
+//! What the agent and the kernel worker say to each other. Plain, owned data, no aya type, so that it can
+//! be written to a socket one day; one answer is descriptors, which a unix socket carries beside the data.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::bans::BanMaps;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
@@ -26,6 +27,8 @@ pub(super) enum Request {
     Forget { ifindex: u32 },
     /// Read every counter.
     Read,
+    /// Give out the tables of bans.
+    Bans,
     /// Emit diagnostics down to this level.
     SetLogLevel(LogLevel),
     /// Remove the datapath from the host.
@@ -41,6 +44,8 @@ pub(super) enum Reply {
     Opened(Found),
     Attached(Attached),
     Counters(Counters),
+    /// Descriptors, which a process of its own passes on beside its answer.
+    Bans(BanMaps),
 }
 
 /// How the datapath is attached to an interface.

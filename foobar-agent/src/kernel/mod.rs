@@ -15,6 +15,7 @@
 #![expect(unsafe_code, reason = "maps are bytes, and some system calls have no safe wrapper")]
 
 mod attach;
+mod bans;
 mod counters;
 mod error;
 pub mod explain;
@@ -35,6 +36,7 @@ pub mod traffic;
 mod value;
 mod worker;
 
+pub use bans::BanMaps;
 pub use error::KernelError;
 pub use leftovers::remove_left;
 pub use message::{

@@ -6,6 +6,7 @@
 //!                       root                      the program that is attached
 //!                       links/2                   one attachment, by ifindex
 //!                       generation-7/RULES, …     counters and image of the judging generation
+//!           bans-v1/BAN_ADDRESSES, …            bans, which a new version of the datapath finds again
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -13,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use foobar_ebpf::abi::DATAPATH_VERSION;
+use foobar_ebpf::abi::ban::BANS_VERSION;
 
 use super::error::KernelError;
 use super::{link, sys};
@@ -25,6 +27,9 @@ const LINKS: &str = "links";
 
 /// What the folder of one version is called, before its number.
 const FOLDER: &str = "datapath-v";
+
+/// What the folder of bans is called, before the number of its version.
+const BANS_FOLDER: &str = "bans-v";
 
 /// The pins of one agent. Held, no other agent opens them.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ impl Pins {
         let folder = pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}"));
         let links = folder.join(LINKS);
         fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;
+        let bans = bans(pin_dir);
+        fs::create_dir_all(&bans).map_err(KernelError::io("cannot create", bans))?;
         Ok(Self { folder, lock: lock(pin_dir)? })
     }
 
@@ -86,6 +93,11 @@ impl Pins {
         self.folder.join(name)
     }
 
+    /// A table of bans.
+    pub(super) fn bans(&self, name: &str) -> PathBuf {
+        bans(self.folder.parent().unwrap_or(&self.folder)).join(name)
+    }
+
     pub(super) fn root(&self) -> PathBuf {
         self.folder.join("root")
     }
@@ -118,6 +130,11 @@ impl Pins {
         Ok(())
     }
 
+    /// See [`remove_bans`].
+    pub(super) fn remove_bans(&self) -> Result<(), KernelError> {
+        remove_bans(self.folder.parent().unwrap_or(&self.folder))
+    }
+
     /// Takes the datapath off every interface, then removes every pin. Returns the interfaces by
     /// ifindex.
     pub(super) fn remove_all(&self) -> Result<Vec<u32>, KernelError> {
@@ -130,17 +147,36 @@ impl Pins {
     }
 }
 
-fn of_every_version(pin_dir: &Path, lock: &File) -> Result<Vec<Pins>, KernelError> {
-    let mut every = Vec::new();
+/// The folder of bans, of this version.
+fn bans(pin_dir: &Path) -> PathBuf {
+    pin_dir.join(format!("{BANS_FOLDER}{BANS_VERSION}"))
+}
+
+/// Removes the tables of bans, of every version. What the agent wrote down of them stays.
+pub(super) fn remove_bans(pin_dir: &Path) -> Result<(), KernelError> {
+    for folder in folders(pin_dir, BANS_FOLDER)? {
+        remove(&folder)?;
+    }
+    Ok(())
+}
+
+/// The folders whose names begin so.
+fn folders(pin_dir: &Path, name: &str) -> Result<Vec<PathBuf>, KernelError> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(pin_dir).map_err(KernelError::io("cannot read", pin_dir))? {
         let folder = entry.map_err(KernelError::io("cannot read", pin_dir))?.path();
-        let name = folder.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| name.starts_with(FOLDER)) {
-            let lock = lock.try_clone().map_err(KernelError::io("cannot lock", pin_dir))?;
-            every.push(Pins { folder, lock });
-        }
+        let is_one = folder.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with(name));
+        found.extend(is_one.then_some(folder));
     }
-    Ok(every)
+    Ok(found)
+}
+
+fn of_every_version(pin_dir: &Path, lock: &File) -> Result<Vec<Pins>, KernelError> {
+    let pins = |folder| {
+        let lock = lock.try_clone().map_err(KernelError::io("cannot lock", pin_dir))?;
+        Ok(Pins { folder, lock })
+    };
+    folders(pin_dir, FOLDER)?.into_iter().map(pins).collect()
 }
 
 /// A pinned map of a generation, for whoever only looks: holds no lock.

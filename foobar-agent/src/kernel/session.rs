@@ -12,6 +12,7 @@ use foobar_ebpf::abi::{
     INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, control, map, program,
 };
 
+use super::bans::BanMaps;
 use super::error::KernelError;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
@@ -35,6 +36,7 @@ pub(super) struct Session {
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
+    bans: BanMaps,
     logical: Vec<u32>,
     _diagnostics: Diagnostics,
 }
@@ -50,7 +52,7 @@ impl Session {
             Ok(session) => Ok((session, found)),
             Err(error) => {
                 if found.fresh
-                    && let Err(left) = pins.remove_all()
+                    && let Err(left) = pins.remove_all().and_then(|_| pins.remove_bans())
                 {
                     tracing::warn!("{left}");
                 }
@@ -65,6 +67,7 @@ impl Session {
         let root = open_root(&mut instance, pins)?;
         let root_id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
         Ok(Self {
+            bans: instance.bans()?,
             generations: Generations::open(&mut instance, pins, &places.state_dir)?,
             control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
@@ -158,6 +161,11 @@ impl Session {
         Ok(Counters { generation, image_bytes, outcomes, answers, rules, services })
     }
 
+    /// The tables of bans, for whoever bans.
+    pub(super) fn bans(&self) -> Result<BanMaps, KernelError> {
+        self.bans.try_clone()
+    }
+
     /// Switches the datapath's diagnostics.
     pub(super) fn set_log_level(&mut self, level: LogLevel) -> Result<(), KernelError> {
         self.control
@@ -170,6 +178,7 @@ impl Session {
         for pins in self.pins.of_every_version()? {
             pins.remove_all()?;
         }
+        self.pins.remove_bans()?;
         self.generations.forget();
         ledger::remove_all(&self.state_dir)
     }
@@ -177,6 +186,7 @@ impl Session {
     /// Removes what this opening made, where it found nothing. What other versions left stays.
     pub(super) fn undo(&mut self) -> Result<(), KernelError> {
         self.pins.remove_all()?;
+        self.pins.remove_bans()?;
         self.generations.undo()
     }
 }

@@ -4,6 +4,7 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::bans::BanMaps;
 use super::error::KernelError;
 use super::message::{Attached, Counters, Found, LogLevel, Places, Reply, Request};
 use super::session::Session;
@@ -98,6 +99,17 @@ impl Handle {
         }
     }
 
+    /// The tables of bans, to be written by whoever bans.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub async fn bans(&self) -> Result<BanMaps, KernelError> {
+        match self.ask(Request::Bans).await? {
+            Reply::Bans(maps) => Ok(maps),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
     /// Switches the datapath's diagnostics.
     ///
     /// # Errors
@@ -158,6 +170,7 @@ fn answer_to(opened: &mut Option<Session>, request: Request) -> Result<Reply, Ke
             session.attach(&interface, logical, mode).map(Reply::Attached)
         }
         (Request::Read, Some(session)) => session.read().map(Reply::Counters),
+        (Request::Bans, Some(session)) => session.bans().map(Reply::Bans),
         (Request::Install(generation), Some(session)) => session.install(generation).map(|()| Reply::Done),
         (Request::Release { ifindex }, Some(session)) => session.release(ifindex).map(|()| Reply::Done),
         (Request::Forget { ifindex }, Some(session)) => session.forget(ifindex).map(|()| Reply::Done),

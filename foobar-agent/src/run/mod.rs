@@ -26,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
+use crate::ban::BanDoor;
 use crate::cli::{Failure, RunOptions};
 use crate::config::{self, Diagnostics, Loaded};
 use crate::control::Agent as _;
@@ -159,7 +160,8 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
     let changes = Changes::listen()?;
     let kernel = Handle::start()?;
 
-    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers }));
+    let bans = BanDoor::default();
+    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers, bans }));
     let monitor = agent.bind_monitor()?;
     agent.arm(generation, strict).await?;
     agent.serve_monitor(monitor);

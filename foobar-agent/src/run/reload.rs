@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use super::picture::unix_seconds;
-use super::running::Running;
+use super::running::{Running, protected};
 use crate::balancer::{Balancer, Prepared as PreparedBalancer};
 use crate::config::model::Config;
 use crate::config::{Diagnostics, Loaded};
@@ -66,6 +66,7 @@ impl Running {
             }
             switched?;
         }
+        self.commit_bans(&config).await;
         self.commit_balancer(balancer);
         if let Some(server) = self.monitor.get() {
             server.commit(monitor);
@@ -100,6 +101,17 @@ impl Running {
             (Some(_), None) => BalancerChange::Stop,
         };
         Ok(Prepared { config, balancer, monitor })
+    }
+
+    /// Lifts the bans that the configuration forbids now.
+    async fn commit_bans(&self, config: &Config) {
+        let (door, protected) = (self.bans.clone(), protected(&config.firewall));
+        match tokio::task::spawn_blocking(move || door.protect(protected)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(lifted)) => tracing::warn!("{lifted} bans were lifted: firewall.never_ban forbids them now"),
+            Ok(Err(error)) => tracing::error!("firewall.never_ban could not be carried out in full: {error}"),
+            Err(error) => tracing::error!("firewall.never_ban could not be carried out: {error}"),
+        }
     }
 
     fn commit_balancer(&self, change: BalancerChange) {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow};
@@ -14,6 +15,7 @@ use super::ConfigFile;
 use super::interfaces::Interfaces;
 use super::picture::{self, About};
 use crate::balancer::Balancer;
+use crate::ban::{BanDoor, Protected};
 use crate::config::model::{Config, Firewall, Interfaces as Wanted};
 use crate::control::{
     Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, RulesetText, describe,
@@ -25,6 +27,7 @@ use crate::kernel::{Found, Handle, LogLevel, Places};
 use crate::monitor::Source;
 use crate::monitor::server::{Prepared as PreparedMonitor, Server};
 use crate::monitor::snapshot::Snapshot;
+use crate::net;
 
 /// What the agent is made of at its start.
 pub(super) struct Parts {
@@ -32,12 +35,14 @@ pub(super) struct Parts {
     pub(super) kernel: Handle,
     pub(super) balancer: Option<Balancer>,
     pub(super) numbers: InterfaceNumbers,
+    pub(super) bans: BanDoor,
 }
 
 /// The agent. All of it lives on the control thread.
 pub(super) struct Running {
     pub(super) file: ConfigFile,
     pub(super) kernel: Handle,
+    pub(super) bans: BanDoor,
     /// Set once, by [`Running::bind_monitor`]: the endpoint asks the agent for snapshots.
     pub(super) monitor: OnceCell<Server<Self>>,
     pub(super) config: RefCell<Config>,
@@ -50,11 +55,12 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(file: ConfigFile, parts: Parts) -> Self {
-        let Parts { config, kernel, balancer, numbers } = parts;
+        let Parts { config, kernel, balancer, numbers, bans } = parts;
         let interfaces = Interfaces::new(numbers, config.host.state_dir.clone());
         Self {
             file,
             kernel,
+            bans,
             monitor: OnceCell::new(),
             config: RefCell::new(config),
             balancer: RefCell::new(balancer),
@@ -93,13 +99,27 @@ impl Running {
         let mut interfaces = self.interfaces.lock().await;
         let judged_first = links.is_empty();
         interfaces.left_by_an_earlier_agent(links);
-        if let Err(error) = self.switch(generation, &firewall, &mut interfaces, judged_first, strict).await {
+        // Before anything is attached: who is banned is so from the first packet on.
+        let armed = match self.open_bans(&firewall).await {
+            Ok(()) => self.switch(generation, &firewall, &mut interfaces, judged_first, strict).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = armed {
             if fresh && let Err(left) = self.kernel.undo().await {
                 tracing::error!("what this start made could not be removed: {left}");
             }
             return Err(error);
         }
         interfaces.keep_only(&firewall, &self.kernel).await;
+        Ok(())
+    }
+
+    /// Takes up the bans that there are, which for many takes seconds.
+    async fn open_bans(&self, firewall: &Firewall) -> Result<()> {
+        let maps = self.kernel.bans().await?;
+        let (door, state_dir) = (self.bans.clone(), self.config.borrow().host.state_dir.clone());
+        let protected = protected(firewall);
+        task::spawn_blocking(move || door.open(maps, &state_dir, protected)).await??;
         Ok(())
     }
 
@@ -162,6 +182,11 @@ impl Running {
     }
 }
 
+/// What the configuration and the host's own addresses keep from being banned.
+pub(super) fn protected(firewall: &Firewall) -> Protected {
+    Protected::new(Arc::clone(&firewall.never_ban), net::own_addresses())
+}
+
 impl Source for Running {
     async fn snapshot(&self) -> Result<Snapshot> {
         // First, so that the counters are of the configuration that they are shown with.
@@ -218,6 +243,11 @@ impl Agent for Running {
         let text = task::spawn_blocking(move || ruleset.as_ref().map(RulesetText::from)).await;
         let ruleset = text.map_err(anyhow::Error::from)?;
         Ok(RulesetInForce { generation, file, interfaces, ruleset })
+    }
+
+    fn bans(&self) -> (BanDoor, bool) {
+        let judges = self.config.borrow().firewall.ruleset.is_some() && !self.detached.get();
+        (self.bans.clone(), judges)
     }
 
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {
