@@ -23,7 +23,7 @@ const NFTABLES: Package = Package::new("nftables", "a firewall to compare verdic
 const NFTABLES_VARIABLE: &str = "FOOBAR_NFT";
 
 /// Clients of real traffic, and the variables that tell tests where they are.
-const NETCAT: Package = Package::new("netcat-openbsd", "connections of a client", &["nc"]);
+const NETCAT: Package = Package::new("netcat-openbsd", "connections of a client", &["nc.openbsd"]);
 const NETCAT_VARIABLE: &str = "FOOBAR_NC";
 const NMAP: Package = Package::new("nmap", "a port scanner that is to be banned", &["nmap"]);
 const NMAP_VARIABLE: &str = "FOOBAR_NMAP";
@@ -91,7 +91,7 @@ fn privileged() -> Result<Tally> {
     let programs = privileged_programs()?;
     let tools = packages::ensure(&[NFTABLES, NETCAT, NMAP])?;
     let find = |program: &str| tools.find(program).with_context(|| format!("no package has a program {program}"));
-    let (nft, nc, nmap) = (find("nft")?, find("nc")?, find("nmap")?);
+    let (nft, nc, nmap) = (find("nft")?, find("nc.openbsd")?, find("nmap")?);
     let variables: [(&str, &Path); 3] =
         [(NFTABLES_VARIABLE, &nft), (NETCAT_VARIABLE, &nc), (NMAP_VARIABLE, &nmap)];
     let mut tally = Tally::default();

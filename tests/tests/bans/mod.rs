@@ -106,7 +106,8 @@ impl Site {
         });
         match answer.unwrap().unwrap_err().kind() {
             ErrorKind::ConnectionRefused => true,
-            ErrorKind::TimedOut => false,
+            // A banned neighbour cannot even ask for a hardware address in IPv6.
+            ErrorKind::TimedOut | ErrorKind::HostUnreachable => false,
             other => panic!("{source} to {to}: {other}"),
         }
     }
