@@ -20,6 +20,7 @@ mod duration;
 pub mod explain;
 pub mod firewall;
 pub mod kernel;
+mod logging;
 pub mod monitor;
 pub mod net;
 pub mod plan;

@@ -27,6 +27,12 @@ macro_rules! abi_enum {
             }
         }
 
+        impl From<$name> for u32 {
+            fn from(value: $name) -> Self {
+                value as Self
+            }
+        }
+
         impl TryFrom<u32> for $name {
             type Error = u32;
 

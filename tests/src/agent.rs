@@ -137,6 +137,13 @@ impl<'a> Agent<'a> {
         self.process.id()
     }
 
+    /// Process ids of those that it has started.
+    pub fn children(&self) -> Result<Vec<u32>> {
+        let path = format!("/proc/{id}/task/{id}/children", id = self.id());
+        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        children.split_whitespace().map(|child| child.parse().context("not a process id")).collect()
+    }
+
     /// All it has said so far.
     pub fn output(&self) -> String {
         self.process.output()

@@ -24,7 +24,8 @@ use crate::config::model::CertificateFiles;
 
 /// ALPN name of HTTP/2.
 pub(super) const ALPN_H2: &[u8] = b"h2";
-const ALPN_HTTP11: &[u8] = b"http/1.1";
+/// ALPN name of HTTP/1.1.
+pub(super) const ALPN_HTTP11: &[u8] = b"http/1.1";
 
 /// One certificate with its key, ready to sign.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(super) struct Certificate {
     pub(super) name: String,
     /// Seconds since 1970-01-01 UTC.
     pub(super) not_after: i64,
-    key: Arc<CertifiedKey>,
+    pub(super) key: Arc<CertifiedKey>,
 }
 
 /// All certificates by the names that they are for.
@@ -92,7 +93,8 @@ impl CertificateStore {
     }
 }
 
-fn load_certificate(
+/// Reads a chain and its key, with the DNS names that the leaf bears.
+pub(super) fn load_certificate(
     files: &CertificateFiles,
     provider: &CryptoProvider,
 ) -> Result<(Certificate, Vec<String>), BalancerError> {

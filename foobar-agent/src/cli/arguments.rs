@@ -8,7 +8,7 @@ use super::ban::BanCommand;
 use super::explain::ExplainOptions;
 use super::plan::PlanOptions;
 use super::target::Target;
-use crate::kernel::LogLevel;
+use crate::kernel::{self, LogLevel};
 
 /// Where the configuration is unless told otherwise.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
@@ -64,6 +64,9 @@ pub(super) enum Command {
     Detach(Target),
     /// Set how much the datapath writes to the agent's log
     DatapathLog(DatapathLogOptions),
+    /// The part of `run` that keeps privileges; started by it
+    #[command(name = kernel::COMMAND, hide = true)]
+    KernelProcess,
 }
 
 /// `foobar-agent run`

@@ -40,6 +40,7 @@ pub fn main(run: impl FnOnce(&RunOptions) -> anyhow::Result<()>) -> ExitCode {
     };
     let done = match &arguments.command {
         Command::Run(options) => run(options).map(|()| String::new()),
+        Command::KernelProcess => crate::kernel::serve().map(|()| String::new()),
         command => answer(command, Style::of_terminal()),
     };
     match done.and_then(|text| write_out(&text)) {
@@ -50,7 +51,7 @@ pub fn main(run: impl FnOnce(&RunOptions) -> anyhow::Result<()>) -> ExitCode {
 
 fn answer(command: &Command, style: Style) -> Output {
     match command {
-        Command::Run(_) => Ok(String::new()),
+        Command::Run(_) | Command::KernelProcess => Ok(String::new()),
         Command::Check(options) => check::check(options, write_out),
         Command::Explain(options) => explain::explain(options, style),
         Command::Verify(options) => verify::verify(options, style),

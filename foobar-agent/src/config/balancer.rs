@@ -67,7 +67,7 @@ fn certificate(mut table: Table<'_>) -> Option<CertificateFiles> {
 }
 
 /// Whether it can be read is for the balancer to find out, perhaps on another host.
-fn existing_file(value: Value<'_>) -> Option<PathBuf> {
+pub(super) fn existing_file(value: Value<'_>) -> Option<PathBuf> {
     let path = path(value)?;
     if path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         let message = format!("there is no file {}", quoted(&path.to_string_lossy()));

@@ -36,11 +36,6 @@ impl BanMaps {
         Self { addresses, prefixes, control }
     }
 
-    pub(super) fn try_clone(&self) -> Result<Self, KernelError> {
-        let clone = |descriptor: &OwnedFd| descriptor.try_clone().map_err(failed("cannot share a map"));
-        Ok(Self::new(clone(&self.addresses)?, clone(&self.prefixes)?, clone(&self.control)?))
-    }
-
     /// The entry of an address or prefix that is known to have one: for another prefix, the trie gives that of
     /// a wider one.
     ///

@@ -189,11 +189,26 @@ pub enum KernelError {
         /// Why not.
         source: io::Error,
     },
-    /// The worker was asked before it had opened the datapath.
+    /// What the kernel process says of a failure, whole.
+    #[error("{0}")]
+    Told(String),
+    /// The agent may not have the map.
+    #[error("the agent has no use for the map {0}, so it is not given away")]
+    MapWithheld(String),
+    /// The kernel process cannot be started.
+    #[error(
+        "cannot start the kernel process (/proc/self/exe kernel-process): {0}; the agent needs /proc, and \
+         a limit on processes that leaves room for two"
+    )]
+    Start(io::Error),
+    /// Somebody started the kernel process by hand.
+    #[error("this command is a part of `foobar-agent run`, which starts it: {0}")]
+    NoAgent(io::Error),
+    /// The kernel process was asked before it had opened the datapath.
     #[error("the datapath is not open yet; try again when the agent has started")]
     NotOpen,
-    /// The worker is gone: it ended with the agent.
-    #[error("the kernel worker has ended; its last words are in the agent's log; restart the agent")]
+    /// The kernel process is gone.
+    #[error("the kernel process has ended; its last words are in the agent's log; restart the agent")]
     WorkerGone,
 }
 

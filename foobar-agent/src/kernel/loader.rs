@@ -141,7 +141,7 @@ impl Instance {
         }
         for name in BAN_MAPS {
             match setup.pins {
-                Some(pins) => loader.map_pin_path(name, pins.bans(name)),
+                Some(pins) => loader.map_pin_path(name, pins.map(name)),
                 None => loader.map_max_entries(name, BANS_ALONE),
             };
         }

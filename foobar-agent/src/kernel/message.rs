@@ -1,19 +1,20 @@
-//! What the agent and the kernel worker say to each other. Plain, owned data, no aya type, so that it can
-//! be written to a socket one day; one answer is descriptors, which a unix socket carries beside the data.
+//! What the agent and the kernel process say to each other. Plain, owned data that crosses a socket: no
+//! aya type. Descriptors travel beside a message (`Answer`).
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::bans::BanMaps;
+use super::wire::code;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
 
-/// What the worker is asked.
-#[derive(Debug)]
+/// What the kernel process is asked.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Open what an earlier agent left, or make it. Comes first.
     Open(Places),
@@ -27,25 +28,38 @@ pub(super) enum Request {
     Forget { ifindex: u32 },
     /// Read every counter.
     Read,
-    /// Give out the tables of bans.
-    Bans,
     /// Emit diagnostics down to this level.
     SetLogLevel(LogLevel),
     /// Remove the datapath from the host.
     Detach,
     /// Remove what [`Request::Open`] made where it found nothing: the start failed.
     Undo,
+    /// The descriptor of a map that the agent may use by itself, by the map's name.
+    Map(String),
+    /// Say that you are there.
+    Ping,
 }
 
-/// What the worker answers.
-#[derive(Debug)]
+/// What the kernel process answers. Errors cross the socket as their text.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     Done,
     Opened(Found),
     Attached(Attached),
     Counters(Counters),
-    /// Descriptors, which a process of its own passes on beside its answer.
-    Bans(BanMaps),
+}
+
+/// A reply with the descriptors that come beside it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) reply: Reply,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self { reply, descriptors: Vec::new() }
+    }
 }
 
 /// How the datapath is attached to an interface.
@@ -115,7 +129,7 @@ pub struct Attached {
 
 /// Every counter of the datapath, summed over CPUs, and over generations where counters
 /// follow a name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Number of the generation that judges; 0: none.
     pub generation: u64,
@@ -132,22 +146,25 @@ pub struct Counters {
 }
 
 /// One row of [`Counters::outcomes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceOutcome {
     /// Logical interface.
     pub interface: u32,
     /// The decision.
+    #[serde(with = "code")]
     pub verdict: Verdict,
     /// Why.
+    #[serde(with = "code")]
     pub reason: Reason,
     /// How often.
     pub count: CounterSample,
 }
 
 /// One row of [`Counters::answers`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerOutcome {
     /// The answer that was sent, or why there was none.
+    #[serde(with = "code")]
     pub outcome: Outcome,
     /// How often, and bytes of what was sent.
     pub count: CounterSample,

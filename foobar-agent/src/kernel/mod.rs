@@ -1,16 +1,16 @@
 //! The datapath in the kernel, seen from the rest of the agent: messages in, counters out.
 //!
 //! This is the only module that knows aya, and with `foobar-ebpf` the only one with `unsafe`
-//! code. What it offers is plain: [`Handle`] sends messages to a worker of its own, so that the
-//! worker can be moved to a small privileged process. Messages are owned data without descriptors
-//! or aya types. Most can be serialised as they are; [`Generation`] holds structs of the ABI and
-//! [`Counters`] its enums, which such a process would send as bytes and numbers.
+//! code. What it offers is plain: [`Handle`] sends messages to the kernel process, a small part of
+//! the agent that keeps privileges. Messages are owned data without aya types; descriptors come
+//! beside them.
 //!
 //! ```text
-//! Handle ──Request──► worker ─► session ─┬─ pins      where maps, programs and links outlive us
-//!        ◄──Reply────                    ├─ loader    object ─► maps and programs of a generation
-//!                                        ├─ attach    links on interfaces (link, foreign)
-//!                                        └─ counters  per-CPU values ─► sums
+//!  agent (worker)   │ wire │   kernel process (process)
+//! Handle ──Request──┼──────┼─► session ─┬─ pins      where maps, programs and links outlive us
+//!        ◄──Reply───┼──────┼──          ├─ loader    object ─► maps and programs of a generation
+//!                   │      │            ├─ attach    links on interfaces (link, foreign)
+//!                   │      │            └─ counters  per-CPU values ─► sums
 //! ```
 #![expect(unsafe_code, reason = "maps are bytes, and some system calls have no safe wrapper")]
 
@@ -30,10 +30,12 @@ mod message;
 pub mod offline;
 mod pins;
 mod preflight;
+mod process;
 mod session;
 mod sys;
 pub mod traffic;
 mod value;
+mod wire;
 mod worker;
 
 pub use bans::BanMaps;
@@ -43,4 +45,5 @@ pub use message::{
     AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
     Places,
 };
-pub use worker::Handle;
+pub use process::{COMMAND, KernelProcess, serve};
+pub use worker::{Ending, Handle};

@@ -10,17 +10,23 @@
 //! ```
 
 use std::fs::{self, File, TryLockError};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
-use foobar_ebpf::abi::DATAPATH_VERSION;
 use foobar_ebpf::abi::ban::BANS_VERSION;
+use foobar_ebpf::abi::{DATAPATH_VERSION, map};
 
 use super::error::KernelError;
 use super::{link, sys};
 
 /// Where a BPF file system usually is; the only place where the agent mounts one itself.
 const USUAL_MOUNT: &str = "/sys/fs/bpf";
+
+/// How long a lock is waited for: longer than the verifier takes for a generation.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at a lock; the kernel has no lock with a time limit.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The folder of links.
 const LINKS: &str = "links";
@@ -89,13 +95,14 @@ impl Pins {
         Ok(numbers.collect())
     }
 
+    /// A shared map. Bans are of another version than the rest.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// A table of bans.
-    pub(super) fn bans(&self, name: &str) -> PathBuf {
-        bans(self.folder.parent().unwrap_or(&self.folder)).join(name)
+        match name {
+            map::BAN_ADDRESSES | map::BAN_PREFIXES => {
+                bans(self.folder.parent().unwrap_or(&self.folder)).join(name)
+            }
+            _ => self.folder.join(name),
+        }
     }
 
     pub(super) fn root(&self) -> PathBuf {
@@ -188,13 +195,18 @@ fn generation(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("generation-{number}"))
 }
 
-/// Locks a folder until the file is dropped; the kernel does so however its holder ends.
+/// Locks a folder until the file is dropped; the kernel frees it however its holder ends. The kernel
+/// process of an agent that was killed ends what it has begun, and then lets go.
 fn lock(folder: &Path) -> Result<File, KernelError> {
     let file = File::open(folder).map_err(KernelError::io("cannot open", folder))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(KernelError::PinsHeld { path: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(KernelError::io("cannot lock", folder)(error)),
+    let since = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if since.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(KernelError::PinsHeld { path: folder.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(KernelError::io("cannot lock", folder)(error)),
+        }
     }
 }
 

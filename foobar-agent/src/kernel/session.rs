@@ -1,6 +1,7 @@
 //! The datapath as one agent holds it: shared maps, the program that is attached, the
 //! generation that judges, and the counters that follow names from one generation to the next.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::{fs, io};
@@ -12,7 +13,6 @@ use foobar_ebpf::abi::{
     INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, control, map, program,
 };
 
-use super::bans::BanMaps;
 use super::error::KernelError;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
@@ -25,6 +25,9 @@ use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::{Interface, XdpPresent};
 
+/// Shared maps whose descriptors the agent may have, to read and to write.
+const LENT_MAPS: [&str; 3] = [map::BAN_ADDRESSES, map::BAN_PREFIXES, map::CONTROL];
+
 pub(super) struct Session {
     pins: Rc<Pins>,
     state_dir: PathBuf,
@@ -36,7 +39,6 @@ pub(super) struct Session {
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
-    bans: BanMaps,
     logical: Vec<u32>,
     _diagnostics: Diagnostics,
 }
@@ -67,7 +69,6 @@ impl Session {
         let root = open_root(&mut instance, pins)?;
         let root_id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
         Ok(Self {
-            bans: instance.bans()?,
             generations: Generations::open(&mut instance, pins, &places.state_dir)?,
             control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
@@ -161,16 +162,21 @@ impl Session {
         Ok(Counters { generation, image_bytes, outcomes, answers, rules, services })
     }
 
-    /// The tables of bans, for whoever bans.
-    pub(super) fn bans(&self) -> Result<BanMaps, KernelError> {
-        self.bans.try_clone()
-    }
-
     /// Switches the datapath's diagnostics.
     pub(super) fn set_log_level(&mut self, level: LogLevel) -> Result<(), KernelError> {
         self.control
             .set(control::LOG_LEVEL, level as u64, 0)
             .map_err(KernelError::bpf("cannot set the level of diagnostics"))
+    }
+
+    /// The descriptor of a map that the agent uses by itself. Updating a map that is held needs no
+    /// capability (Linux 5.19, whatever `kernel.unprivileged_bpf_disabled` says).
+    pub(super) fn map(&self, name: &str) -> Result<OwnedFd, KernelError> {
+        if !LENT_MAPS.contains(&name) {
+            return Err(KernelError::MapWithheld(name.to_owned()));
+        }
+        let map = MapData::from_pin(self.pins.map(name)).map_err(KernelError::bpf("cannot open a map"))?;
+        map.fd().as_fd().try_clone_to_owned().map_err(KernelError::io("cannot lend", self.pins.map(name)))
     }
 
     /// Takes the datapath off every interface and removes all that it left, of every version.

@@ -1,13 +1,16 @@
-//! The worker: one thread that owns the session and answers messages in their order.
+//! The agent's side of the kernel process: sends it one message after the other, and knows when it is gone.
 
+use std::os::fd::OwnedFd;
 use std::thread;
 
-use tokio::sync::{mpsc, oneshot};
+use foobar_ebpf::abi::map;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::bans::BanMaps;
 use super::error::KernelError;
-use super::message::{Attached, Counters, Found, LogLevel, Places, Reply, Request};
-use super::session::Session;
+use super::message::{Answer, Attached, Counters, Found, LogLevel, Places, Reply, Request};
+use super::process::KernelProcess;
+use super::wire::Channel;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
@@ -15,26 +18,53 @@ use crate::net::Interface;
 /// Requests that may wait; the control thread sends one at a time.
 const QUEUE: usize = 16;
 
-type Envelope = (Request, oneshot::Sender<Result<Reply, KernelError>>);
+type Envelope = (Request, oneshot::Sender<Result<Answer, KernelError>>);
 
-/// Speaks to the worker. The worker ends when its handle is dropped; what is attached stays.
+/// Speaks to the kernel process, which ends when its last handle is dropped; what is attached stays.
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Envelope>,
+    /// Closed when the process has ended.
+    alive: watch::Receiver<()>,
 }
 
 impl Handle {
-    /// Starts the worker. It touches nothing before [`Handle::open`].
+    /// Takes up the conversation. The process touches nothing before [`Handle::open`].
     ///
     /// # Errors
     /// When there is no thread for it.
-    pub fn start() -> Result<Self, KernelError> {
+    pub fn start(process: KernelProcess) -> Result<Self, KernelError> {
         let (requests, inbox) = mpsc::channel(QUEUE);
-        thread::Builder::new()
-            .name("kernel".to_owned())
-            .spawn(move || work(inbox))
-            .map_err(|source| KernelError::System { what: "cannot start the kernel worker", source })?;
-        Ok(Self { requests })
+        let (living, alive) = watch::channel(());
+        let KernelProcess { channel, mut child } = process;
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work)
+                .map_err(|source| KernelError::System { what: "cannot start the kernel worker", source })
+        };
+        spawn("kernel", Box::new(move || forward(&channel, inbox)))?;
+        let wait = move || {
+            match child.wait() {
+                Ok(status) if status.success() => {}
+                Ok(status) => tracing::error!("the kernel process has ended: {status}"),
+                Err(error) => tracing::error!("the kernel process is not ours to wait for: {error}"),
+            }
+            drop(living);
+        };
+        spawn("kernel-end", Box::new(wait))?;
+        Ok(Self { requests, alive })
+    }
+
+    /// Returns when the process has ended, which it never does by itself while a handle lives.
+    pub async fn gone(&self) {
+        let mut alive = self.alive.clone();
+        while alive.changed().await.is_ok() {}
+    }
+
+    /// Knows, when all handles are gone, that the process has ended, too.
+    pub fn ending(&self) -> Ending {
+        Ending { alive: self.alive.clone() }
     }
 
     /// Opens the datapath that an earlier agent left, or makes one, attached nowhere.
@@ -102,12 +132,10 @@ impl Handle {
     /// The tables of bans, to be written by whoever bans.
     ///
     /// # Errors
-    /// When there are no descriptors left.
+    /// When the kernel process is gone, or has no descriptors left.
     pub async fn bans(&self) -> Result<BanMaps, KernelError> {
-        match self.ask(Request::Bans).await? {
-            Reply::Bans(maps) => Ok(maps),
-            _ => Err(KernelError::WorkerGone),
-        }
+        let (addresses, prefixes) = (self.map(map::BAN_ADDRESSES).await?, self.map(map::BAN_PREFIXES).await?);
+        Ok(BanMaps::new(addresses, prefixes, self.map(map::CONTROL).await?))
     }
 
     /// Switches the datapath's diagnostics.
@@ -135,47 +163,70 @@ impl Handle {
         self.ask(Request::Undo).await.map(|_| ())
     }
 
+    /// The descriptor of a map that the agent may use by itself: see `session::LENT_MAPS`.
+    ///
+    /// # Errors
+    /// When it may not, or there is no such map.
+    pub async fn map(&self, name: &str) -> Result<OwnedFd, KernelError> {
+        let mut answer = self.ask_for(Request::Map(name.to_owned())).await?;
+        answer.descriptors.pop().ok_or(KernelError::WorkerGone)
+    }
+
+    /// Whether the process answers: waits until it has done what it was asked before.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub async fn ping(&self) -> Result<(), KernelError> {
+        self.ask(Request::Ping).await.map(|_| ())
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply, KernelError> {
+        self.ask_for(request).await.map(|answer| answer.reply)
+    }
+
+    async fn ask_for(&self, request: Request) -> Result<Answer, KernelError> {
         let (answer, reply) = oneshot::channel();
         self.requests.send((request, answer)).await.map_err(|_| KernelError::WorkerGone)?;
         reply.await.map_err(|_| KernelError::WorkerGone)?
     }
 }
 
-fn work(mut inbox: mpsc::Receiver<Envelope>) {
-    let mut session: Option<Session> = None;
+/// The end of the kernel process, to be waited for.
+#[derive(Debug)]
+pub struct Ending {
+    alive: watch::Receiver<()>,
+}
+
+impl Ending {
+    /// Waits until the process has ended: what it held locked is free then.
+    pub async fn wait(mut self) {
+        while self.alive.changed().await.is_ok() {}
+    }
+}
+
+/// Passes on one request after the other. Ends, and closes the channel, with the last handle.
+fn forward(channel: &Channel, mut inbox: mpsc::Receiver<Envelope>) {
     while let Some((request, answer)) = inbox.blocking_recv() {
-        let installs = matches!(request, Request::Install(_));
-        let reply = answer_to(&mut session, request);
-        let installed = installs && reply.is_ok();
-        // The asker may have gone; the work is done all the same.
-        drop(answer.send(reply));
-        if let Some(session) = session.as_mut().filter(|_| installed) {
-            session.look_ahead();
+        let answered = exchange(channel, &request);
+        let broken = matches!(answered, Err(KernelError::WorkerGone));
+        // The asker may have gone; the work was done all the same.
+        drop(answer.send(answered));
+        if broken {
+            return;
         }
     }
 }
 
-fn answer_to(opened: &mut Option<Session>, request: Request) -> Result<Reply, KernelError> {
-    match (request, opened.as_mut()) {
-        (Request::Open(places), _) => {
-            // What an earlier opening holds locked must be free.
-            *opened = None;
-            let (session, found) = Session::open(&places)?;
-            *opened = Some(session);
-            Ok(Reply::Opened(found))
+fn exchange(channel: &Channel, request: &Request) -> Result<Answer, KernelError> {
+    let asked = channel.send(request, &[]).and_then(|()| channel.receive::<Result<Reply, String>>());
+    match asked {
+        Ok(Some((reply, descriptors))) => {
+            reply.map(|reply| Answer { reply, descriptors }).map_err(KernelError::Told)
         }
-        (_, None) => Err(KernelError::NotOpen),
-        (Request::Attach { interface, logical, mode }, Some(session)) => {
-            session.attach(&interface, logical, mode).map(Reply::Attached)
+        Ok(None) => Err(KernelError::WorkerGone),
+        Err(error) => {
+            tracing::error!("the kernel process does not answer: {error}");
+            Err(KernelError::WorkerGone)
         }
-        (Request::Read, Some(session)) => session.read().map(Reply::Counters),
-        (Request::Bans, Some(session)) => session.bans().map(Reply::Bans),
-        (Request::Install(generation), Some(session)) => session.install(generation).map(|()| Reply::Done),
-        (Request::Release { ifindex }, Some(session)) => session.release(ifindex).map(|()| Reply::Done),
-        (Request::Forget { ifindex }, Some(session)) => session.forget(ifindex).map(|()| Reply::Done),
-        (Request::SetLogLevel(level), Some(session)) => session.set_log_level(level).map(|()| Reply::Done),
-        (Request::Detach, Some(session)) => session.detach().map(|()| Reply::Done),
-        (Request::Undo, Some(session)) => session.undo().map(|()| Reply::Done),
     }
 }

@@ -13,16 +13,14 @@ mod round;
 mod running;
 
 use std::fs::File;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
-use tracing_subscriber::EnvFilter;
 
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
@@ -34,7 +32,8 @@ use crate::control::server::Server as ControlServer;
 use crate::control::socket::{self, ControlSocket};
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::Handle;
+use crate::kernel::{Handle, KernelProcess};
+use crate::logging;
 use crate::net::Changes;
 
 /// Where the configuration is unless told otherwise.
@@ -42,6 +41,10 @@ const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
 
 /// How long requests in flight may take after SIGTERM. systemd's own limit is 90 seconds.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long requests in flight may take when the kernel process has ended: the agent cannot start another
+/// one, for it has no privileges left, and whoever restarts it should not wait long.
+const ORPHAN_LIMIT: Duration = Duration::from_secs(5);
 
 /// One change of the network brings many messages; they are looked at together.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -53,6 +56,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(180);
 /// that is taken off an interface.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long the kernel process may take to end after the agent's last word.
+const KERNEL_END_LIMIT: Duration = Duration::from_secs(5);
+
 /// Locks `state_dir`; two agents may have different folders for their sockets.
 const STATE_LOCK: &str = "state.lock";
 
@@ -61,20 +67,31 @@ const STATE_LOCK: &str = "state.lock";
 /// # Errors
 /// When a part cannot start; nothing that this start made is left then.
 pub fn run(options: &RunOptions) -> Result<()> {
-    start_log();
+    logging::start();
     raise_descriptor_limit();
+    // Before there is a second thread.
+    let process = KernelProcess::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the control runtime")?;
-    LocalSet::new().block_on(&runtime, async {
+    let tasks = LocalSet::new();
+    let kernel = runtime.block_on(async { Handle::start(process) })?;
+    let ending = kernel.ending();
+    let done = tasks.block_on(&runtime, async {
         // Before anything is half done: a signal during the start is taken when it has ended.
         let signals = Signals::listen()?;
         let file = ConfigFile::find(options.config.as_deref());
-        let started = start(file, options.strict).await?;
-        serve(started, signals).await;
-        Ok(())
-    })
+        let started = start(file, kernel, options.strict).await?;
+        serve(started, signals).await
+    });
+    // The tasks hold the last handles.
+    drop(tasks);
+    let ended = runtime.block_on(async { tokio::time::timeout(KERNEL_END_LIMIT, ending.wait()).await });
+    if ended.is_err() {
+        tracing::warn!("the kernel process still works; it ends by itself");
+    }
+    done
 }
 
 /// As many descriptors as the host allows: each connection of the balancer takes one or two, and the
@@ -85,22 +102,6 @@ fn raise_descriptor_limit() {
     if let Err(error) = raised {
         tracing::warn!("the limit on open files stays as it is: {error}");
     }
-}
-
-/// The level unless told otherwise. A netlink socket that overflows is looked after, and would say
-/// so thousands of times.
-const DEFAULT_LOG: &str = "info,netlink_proto=error";
-
-/// To standard error, where systemd and a person look; `FOOBAR_LOG` sets the level.
-fn start_log() {
-    let filter = EnvFilter::try_from_env("FOOBAR_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    // A second start in one process, as in tests, keeps the first one's log.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
 }
 
 /// Where the configuration comes from, at the start and at each reload.
@@ -140,7 +141,7 @@ struct Started {
     _state: File,
 }
 
-async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
+async fn start(file: ConfigFile, kernel: Handle, strict: bool) -> Result<Started> {
     let Loaded { config, warnings, .. } = file.load()?;
     match &file.0 {
         Some(path) => tracing::info!("configuration: {}", path.display()),
@@ -158,7 +159,6 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
         .map_err(|error| file.refused(&error))?;
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
-    let kernel = Handle::start()?;
 
     let bans = BanDoor::default();
     let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers, bans }));
@@ -172,7 +172,7 @@ async fn start(file: ConfigFile, strict: bool) -> Result<Started> {
 
 /// Serves until a signal ends the agent. Following the network is a task of its own, so that
 /// neither waits for the other.
-async fn serve(started: Started, mut signals: Signals) {
+async fn serve(started: Started, mut signals: Signals) -> Result<()> {
     let Started { agent, changes, _control, _state } = started;
     let follower = tokio::task::spawn_local(follow(Rc::clone(&agent), changes));
     loop {
@@ -181,7 +181,12 @@ async fn serve(started: Started, mut signals: Signals) {
                 tracing::info!("{name}: finishing requests in flight");
                 agent.stop(DRAIN_LIMIT).await;
                 follower.abort();
-                return;
+                return Ok(());
+            }
+            () = agent.kernel.gone() => {
+                follower.abort();
+                agent.stop(ORPHAN_LIMIT).await;
+                bail!("the kernel process has ended; the datapath goes on, the agent ends: start it again");
             }
             _ = signals.hang_up.recv() => if let Err(refusal) = agent.reload().await {
                 // The reload itself has logged what it did.

@@ -206,6 +206,12 @@ impl Unit {
         unsafe { &*units.as_ptr().cast() }
     }
 
+    /// A unit of its bytes as they lie in an image; any are one.
+    pub const fn of_bytes(bytes: [u8; UNIT_BYTES]) -> Self {
+        // SAFETY: same size, and any bit pattern is a value.
+        unsafe { core::mem::transmute(bytes) }
+    }
+
     /// The units as bytes.
     pub const fn bytes(units: &[Self]) -> &[u8] {
         // SAFETY: the same memory; units have no padding, and bytes need no alignment.

@@ -1,6 +1,7 @@
 //! A host with a peer on its one link, in which agents live and die.
 
 mod outlive;
+mod processes;
 mod refuse;
 mod reload;
 

@@ -70,9 +70,10 @@ fn rules() -> Vec<Rule> {
 }
 
 fn balancer(folder: &Path) -> Balancer {
-    let backend = |name: &str, address: &str, backup| Backend {
+    let backend = |name: &str, address: &str, backup: bool| Backend {
         name: name.to_owned(),
         address: address.parse().unwrap(),
+        server_name: backup.then(|| format!("{name}.internal")),
         backup,
     };
     Balancer {
@@ -87,6 +88,14 @@ fn balancer(folder: &Path) -> Balancer {
         pools: vec![Pool {
             name: "web".to_owned(),
             algorithm: Algorithm::RoundRobin,
+            tls: Some(PoolTls {
+                ca: Some(folder.join("backends.pem")),
+                server_name: Some("web.internal".to_owned()),
+                client: Some(CertificateFiles {
+                    cert: folder.join("client.pem"),
+                    key: folder.join("client-key.pem"),
+                }),
+            }),
             backends: vec![
                 backend("web1", "192.0.2.11:80", false),
                 backend("web2", "[2001:db8::12]:80", true),
@@ -126,7 +135,7 @@ fn every_key_reaches_the_model() {
     };
     assert_eq!(loaded.config, expected);
     let warnings = findings(&Ok(loaded));
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
     assert!(warnings.iter().all(|warning| warning.contains("there is no file")), "{warnings:?}");
 }
 
