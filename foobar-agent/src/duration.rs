@@ -38,7 +38,18 @@ mod tests {
         assert_eq!(parse("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse("2w"), Ok(Duration::from_hours(336)));
-        for wrong in ["", "10", "m", "10 m", "-1s", "1.5h", "10x", "h1", "99999999999999999999w", "18446744073709551615w"] {
+        for wrong in [
+            "",
+            "10",
+            "m",
+            "10 m",
+            "-1s",
+            "1.5h",
+            "10x",
+            "h1",
+            "99999999999999999999w",
+            "18446744073709551615w",
+        ] {
             assert_eq!(parse(wrong), Err(NoDuration), "{wrong}");
         }
     }

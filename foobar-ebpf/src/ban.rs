@@ -84,7 +84,10 @@ mod tests {
     #[test]
     fn octets_lie_as_in_a_packet() {
         let octets = octets(&Address { high: 0x2001_0db8_0000_0000, low: 7 });
-        assert_eq!(octets.map(u64::to_ne_bytes), [[0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 7]]);
+        assert_eq!(
+            octets.map(u64::to_ne_bytes),
+            [[0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 7]]
+        );
     }
 
     #[test]

@@ -90,7 +90,8 @@ fn privileged() -> Result<Tally> {
     let (_, folder) = PRIVILEGED;
     let programs = privileged_programs()?;
     let tools = packages::ensure(&[NFTABLES, NETCAT, NMAP])?;
-    let find = |program: &str| tools.find(program).with_context(|| format!("no package has a program {program}"));
+    let find =
+        |program: &str| tools.find(program).with_context(|| format!("no package has a program {program}"));
     let (nft, nc, nmap) = (find("nft")?, find("nc.openbsd")?, find("nmap")?);
     let variables: [(&str, &Path); 3] =
         [(NFTABLES_VARIABLE, &nft), (NETCAT_VARIABLE, &nc), (NMAP_VARIABLE, &nmap)];

@@ -70,7 +70,13 @@ impl BanDoor {
     ///
     /// # Errors
     /// As for [`BanDoor::ban`].
-    pub fn set(&self, subject: Subject, term: Term, note: &Arc<Note>, ways: &Ways) -> Result<Banned, BanError> {
+    pub fn set(
+        &self,
+        subject: Subject,
+        term: Term,
+        note: &Arc<Note>,
+        ways: &Ways,
+    ) -> Result<Banned, BanError> {
         let shared = &*self.shared;
         let maps = shared.maps.get().ok_or(BanError::NotOpen)?;
         if matches!((subject.prefix().is_ipv4(), subject.length()), (true, 96) | (false, 0)) {
@@ -155,12 +161,7 @@ impl BanDoor {
     ///
     /// # Errors
     /// As for [`BanDoor::list`].
-    pub fn touching(
-        &self,
-        subject: Subject,
-        after: Option<Subject>,
-        limit: usize,
-    ) -> Result<Page, BanError> {
+    pub fn touching(&self, subject: Subject, after: Option<Subject>, limit: usize) -> Result<Page, BanError> {
         let held: Vec<_> = {
             let table = self.shared.table();
             let touching = table.touching(subject);
@@ -178,7 +179,9 @@ impl BanDoor {
         BanTotals {
             addresses: addresses as u64,
             prefixes: prefixes as u64,
-            added: added.map(|(reason, count)| (reason.as_str().to_owned(), count.load(Ordering::Relaxed))).collect(),
+            added: added
+                .map(|(reason, count)| (reason.as_str().to_owned(), count.load(Ordering::Relaxed)))
+                .collect(),
         }
     }
 }

@@ -59,7 +59,10 @@ impl Keeper {
                 let done = self.put_down(changes);
                 self.say(&done);
                 for answer in waiting {
-                    let copy = done.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+                    let copy = match &done {
+                        Ok(()) => Ok(()),
+                        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                    };
                     let _ = answer.send(copy);
                 }
             }

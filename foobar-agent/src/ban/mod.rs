@@ -17,8 +17,6 @@ mod keeper;
 mod protected;
 mod subject;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

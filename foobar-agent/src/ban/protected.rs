@@ -64,7 +64,9 @@ impl Protected {
         if insists {
             return None;
         }
-        if special().any(|special| prefix.mapped_length() >= special.mapped_length() && holds(special, prefix)) {
+        if special()
+            .any(|special| prefix.mapped_length() >= special.mapped_length() && holds(special, prefix))
+        {
             return Some(Protection::Special);
         }
         self.own.covers(prefix).then_some(Protection::Own)

@@ -61,13 +61,20 @@ impl Table {
 
     /// Bans, or bans anew. What was dropped so far stays counted, but for packets that are dropped between a
     /// look and a write here.
-    pub(super) fn put(&mut self, maps: &BanMaps, subject: Subject, held: Held, now: Now) -> Result<(), KernelError> {
+    pub(super) fn put(
+        &mut self,
+        maps: &BanMaps,
+        subject: Subject,
+        held: Held,
+        now: Now,
+    ) -> Result<(), KernelError> {
         let before = match self.get(subject) {
             Some(_) => maps.get(subject.prefix())?.unwrap_or_default(),
             None => Ban { since_ns: now.boot_ns, ..Ban::default() },
         };
         let covered_until_ns = self.around(subject).max(held.expires_ns);
-        let ban = Ban { expires_ns: held.expires_ns, covered_until_ns, reason: held.note.reason as u32, ..before };
+        let ban =
+            Ban { expires_ns: held.expires_ns, covered_until_ns, reason: held.note.reason as u32, ..before };
         maps.put(subject.prefix(), ban)?;
         self.adopt(subject, held);
         self.refresh_inside(maps, subject)?;
@@ -134,15 +141,19 @@ impl Table {
 
     /// Bans that hold a subject or lie in it, in order.
     pub(super) fn touching(&self, subject: Subject) -> BTreeSet<Subject> {
-        let mut touching: BTreeSet<Subject> = self.inside(&self.prefixes, subject).collect();
-        touching.extend(self.inside(&self.addresses, subject));
+        let mut touching: BTreeSet<Subject> = inside(&self.prefixes, subject).collect();
+        touching.extend(inside(&self.addresses, subject));
         touching.extend(self.lengths_around(subject).filter(|wider| self.prefixes.contains_key(wider)));
         touching.extend(self.get(subject).map(|_| subject));
         touching
     }
 
     /// Has exactly these prefixes exempt.
-    pub(super) fn set_exempt(&mut self, maps: &BanMaps, wanted: BTreeSet<Subject>) -> Result<(), KernelError> {
+    pub(super) fn set_exempt(
+        &mut self,
+        maps: &BanMaps,
+        wanted: BTreeSet<Subject>,
+    ) -> Result<(), KernelError> {
         for gone in self.exempt.difference(&wanted) {
             maps.end_exemption(gone.prefix())?;
         }
@@ -201,20 +212,8 @@ impl Table {
             .map(move |length| subject.widened(length))
     }
 
-    /// What lies in a subject, without itself. All IPv4 lies in no IPv6 prefix.
-    fn inside<'t>(
-        &self,
-        among: &'t BTreeMap<Subject, Held>,
-        subject: Subject,
-    ) -> impl Iterator<Item = Subject> + use<'t> {
-        let is_ipv4 = subject.prefix().is_ipv4();
-        let range = (!subject.is_address())
-            .then(|| among.range((Excluded(subject), Included(subject.last()))).map(|(inner, _)| *inner));
-        range.into_iter().flatten().filter(move |inner| inner.prefix().is_ipv4() == is_ipv4)
-    }
-
     fn refresh_inside(&self, maps: &BanMaps, subject: Subject) -> Result<(), KernelError> {
-        self.inside(&self.prefixes, subject).try_for_each(|inner| self.refresh(maps, inner))
+        inside(&self.prefixes, subject).try_for_each(|inner| self.refresh(maps, inner))
     }
 
     /// Has the kernel know until when a prefix or one around it is banned.
@@ -228,4 +227,12 @@ impl Table {
             _ => Ok(()),
         }
     }
+}
+
+/// What lies in a subject, without itself. All IPv4 lies in no IPv6 prefix.
+fn inside(among: &BTreeMap<Subject, Held>, subject: Subject) -> impl Iterator<Item = Subject> {
+    let is_ipv4 = subject.prefix().is_ipv4();
+    let range = (!subject.is_address())
+        .then(|| among.range((Excluded(subject), Included(subject.last()))).map(|(inner, _)| *inner));
+    range.into_iter().flatten().filter(move |inner| inner.prefix().is_ipv4() == is_ipv4)
 }

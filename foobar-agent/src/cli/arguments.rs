@@ -188,7 +188,9 @@ mod tests {
 
     #[test]
     fn what_looks_at_an_agent_can_name_it() {
-        for command in ["status", "rules", "backends", "reload", "detach", "datapath-log off", "ban list", "ban add ::1"] {
+        for command in
+            ["status", "rules", "backends", "reload", "detach", "datapath-log off", "ban list", "ban add ::1"]
+        {
             assert!(parse(&format!("foobar-agent {command} --run-dir /run/a")).is_ok(), "{command}");
             assert!(parse(&format!("foobar-agent {command} --config /etc/a.toml")).is_ok(), "{command}");
             let both = parse(&format!("foobar-agent {command} --config /etc/a.toml --run-dir /run/a"));

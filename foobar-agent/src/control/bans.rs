@@ -119,7 +119,8 @@ pub(super) fn remove(door: &BanDoor, request: &BanRemove) -> Result<BanRemoved, 
             Err(error) => return Err(error.to_string().into()),
         }
     }
-    door.flush().map_err(|error| format!("this is not written down, and would not outlast a reboot: {error}"))?;
+    door.flush()
+        .map_err(|error| format!("this is not written down, and would not outlast a reboot: {error}"))?;
     Ok(report)
 }
 
@@ -131,7 +132,10 @@ pub(super) fn find(door: &BanDoor, request: &BanQuery) -> Result<BanPage, Refusa
         None => door.list(after, PAGE),
     };
     let (bans, next) = found.map_err(|error| Refusal::from(error.to_string()))?;
-    Ok(BanPage { bans: bans.into_iter().map(|(_, seen)| seen).collect(), next: next.map(|next| next.to_string()) })
+    Ok(BanPage {
+        bans: bans.into_iter().map(|(_, seen)| seen).collect(),
+        next: next.map(|next| next.to_string()),
+    })
 }
 
 fn parse(subjects: &[String]) -> Result<Vec<Subject>, Refusal> {

@@ -52,8 +52,8 @@ impl Server {
 async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -> Answer {
     let allowed = match request.uri().path() {
         "/v1/snapshot" | "/v1/generation" | "/v1/ruleset" => Method::GET,
-        "/v1/reload" | "/v1/detach" | "/v1/datapath-log" => Method::POST,
-        "/v1/bans/add" | "/v1/bans/remove" | "/v1/bans/find" => Method::POST,
+        "/v1/reload" | "/v1/detach" | "/v1/datapath-log" | "/v1/bans/add" | "/v1/bans/remove"
+        | "/v1/bans/find" => Method::POST,
         path => return refuse(StatusCode::NOT_FOUND, &format!("nothing is at {path}").into()),
     };
     if *request.method() != allowed {

@@ -106,7 +106,8 @@ impl BanMaps {
 
     fn set_word(&self, word: u32, mut value: u64) -> Result<(), KernelError> {
         // SAFETY: an array of `u64`, as the object declares the map.
-        let set = unsafe { sys::element(sys::BPF_MAP_UPDATE_ELEM, self.control.as_fd(), &word, &raw mut value) };
+        let set =
+            unsafe { sys::element(sys::BPF_MAP_UPDATE_ELEM, self.control.as_fd(), &word, &raw mut value) };
         set.map_err(failed("cannot write a word of control"))
     }
 
@@ -118,7 +119,9 @@ impl BanMaps {
         const WHAT: &str = "cannot read the bans";
         let (mut last, mut next) = (None, [0; 16]);
         // SAFETY: keys of 16 octets, as the object declares the map.
-        while present(unsafe { sys::next_key(self.addresses.as_fd(), last.as_ref(), &mut next) }).map_err(failed(WHAT))? {
+        while present(unsafe { sys::next_key(self.addresses.as_fd(), last.as_ref(), &mut next) })
+            .map_err(failed(WHAT))?
+        {
             let prefix = Prefix::from_mapped(u128::from_be_bytes(next), ADDRESS_BITS);
             if let Some(ban) = self.get(prefix)? {
                 with(prefix, ban);
@@ -127,11 +130,15 @@ impl BanMaps {
         }
         let (mut last, mut next) = (None, TrieKey::default());
         // SAFETY: keys of `TrieKey`, as the object declares the map.
-        while present(unsafe { sys::next_key(self.prefixes.as_fd(), last.as_ref(), &mut next) }).map_err(failed(WHAT))? {
+        while present(unsafe { sys::next_key(self.prefixes.as_fd(), last.as_ref(), &mut next) })
+            .map_err(failed(WHAT))?
+        {
             let length = u8::try_from(next.length).unwrap_or(ADDRESS_BITS);
             let prefix = Prefix::from_mapped(u128::from_be_bytes(next.octets), length);
             let mut ban = Ban::default();
-            if present(self.in_trie(sys::BPF_MAP_LOOKUP_ELEM, prefix, Some(&mut ban))).map_err(failed(WHAT))? {
+            if present(self.in_trie(sys::BPF_MAP_LOOKUP_ELEM, prefix, Some(&mut ban)))
+                .map_err(failed(WHAT))?
+            {
                 with(prefix, ban);
             }
             last = Some(next);

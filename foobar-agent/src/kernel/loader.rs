@@ -215,9 +215,8 @@ impl Instance {
     /// Another descriptor of a map.
     fn descriptor(&self, name: &'static str) -> Result<OwnedFd, KernelError> {
         let map = self.ebpf.map(name).ok_or(KernelError::Missing(name))?;
-        let data = match map {
-            Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) => data,
-            _ => return Err(KernelError::Missing(name)),
+        let (Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data)) = map else {
+            return Err(KernelError::Missing(name));
         };
         let descriptor = data.fd().as_fd().try_clone_to_owned();
         descriptor.map_err(|source| KernelError::System { what: "cannot share a map", source })

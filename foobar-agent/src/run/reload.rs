@@ -108,7 +108,9 @@ impl Running {
         let (door, protected) = (self.bans.clone(), protected(&config.firewall));
         match tokio::task::spawn_blocking(move || door.protect(protected)).await {
             Ok(Ok(0)) => {}
-            Ok(Ok(lifted)) => tracing::warn!("{lifted} bans were lifted: firewall.never_ban forbids them now"),
+            Ok(Ok(lifted)) => {
+                tracing::warn!("{lifted} bans were lifted: firewall.never_ban forbids them now");
+            }
             Ok(Err(error)) => tracing::error!("firewall.never_ban could not be carried out in full: {error}"),
             Err(error) => tracing::error!("firewall.never_ban could not be carried out: {error}"),
         }

@@ -33,7 +33,8 @@ fn bans_outlast_a_kill_and_a_reboot() {
 
     // What a reboot leaves: the files, and no pin, which takes links off interfaces.
     fs::remove_dir_all(site.folder.join("bpf/foobar")).unwrap();
-    wait::until("nothing is judged", LIMIT, || Ok((site.reaches(0) && site.reaches(1)).then_some(()))).unwrap();
+    wait::until("nothing is judged", LIMIT, || Ok((site.reaches(0) && site.reaches(1)).then_some(())))
+        .unwrap();
     let agent = site.start(RULES);
     assert_eq!(banned(&agent), all);
     let kept = list(&agent).into_iter().find(|ban| ban["subject"] == CLIENT[0]).unwrap();

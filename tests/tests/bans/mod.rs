@@ -60,8 +60,8 @@ impl Site {
             end.address("eth0", &format!("{}/64", addresses[1])).unwrap();
         }
         let folder = host.session().directory("bans").unwrap();
-        let _bpffs = Bpffs::mount(&folder.join("bpf")).unwrap();
-        Self { client, host, folder, _bpffs }
+        let bpffs = Bpffs::mount(&folder.join("bpf")).unwrap();
+        Self { client, host, folder, _bpffs: bpffs }
     }
 
     /// Starts an agent in the site's folder; what an earlier one left there is still there.

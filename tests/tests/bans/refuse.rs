@@ -26,7 +26,9 @@ fn whom_the_configuration_names_and_what_looks_like_a_mistake() {
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains(subject) && said.contains(why), "{said}");
     }
-    for (subject, why) in [("192.0.2.7/24", "host bits"), ("example.org", "neither"), ("::ffff:192.0.2.1", "IPv4-mapped")] {
+    for (subject, why) in
+        [("192.0.2.7/24", "host bits"), ("example.org", "neither"), ("::ffff:192.0.2.1", "IPv4-mapped")]
+    {
         let (code, said) = refused(&agent, &["ban", "add", subject]);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(why), "{said}");

@@ -1,6 +1,7 @@
 //! `ban add` and `ban remove`: in parts, so that the agent serves others in between.
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
@@ -34,7 +35,7 @@ pub(super) fn add(options: &AddOptions) -> Output {
     })?;
     let mut text = format!("banned {}", counted(total.added, "source"));
     if total.renewed > 0 {
-        text += &format!("; {} had one, which has this duration and reason now", total.renewed);
+        write!(text, "; {} had one, which has this duration and reason now", total.renewed)?;
     }
     text.push('\n');
     if !total.judged {
@@ -70,15 +71,24 @@ pub(super) fn remove(options: &RemoveOptions) -> Output {
     }
     print!("{text}");
     let shown: Vec<&str> = total.absent.iter().map(String::as_str).take(REFUSED_SHOWN).collect();
-    let more = if total.absent.len() > shown.len() { format!(" and {} more", total.absent.len() - shown.len()) } else { String::new() };
-    bail!("not banned: {}{more}\n  hint: `foobar-agent ban list ADDRESS` says by what an address is banned", shown.join(", "))
+    let more = if total.absent.len() > shown.len() {
+        format!(" and {} more", total.absent.len() - shown.len())
+    } else {
+        String::new()
+    };
+    bail!(
+        "not banned: {}{more}\n  hint: `foobar-agent ban list ADDRESS` says by what an address is banned",
+        shown.join(", ")
+    )
 }
 
 /// Those of the command line, checked, and those of a file.
 fn subjects(named: &[String], file: Option<&Path>) -> anyhow::Result<Vec<String>> {
     let mut subjects = Vec::with_capacity(named.len());
     for text in named {
-        let subject: Subject = text.parse().map_err(|error| Failure::Usage(anyhow::Error::new::<crate::ban::SubjectError>(error)))?;
+        let subject: Subject = text
+            .parse()
+            .map_err(|error| Failure::Usage(anyhow::Error::new::<crate::ban::SubjectError>(error)))?;
         subjects.push(subject.to_string());
     }
     if let Some(file) = file {

@@ -45,7 +45,11 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<String>> {
     if !wrong.is_empty() {
         let all = wrong.len();
         wrong.truncate(WRONG_SHOWN);
-        return Err(Failure::Usage(anyhow!("{}\n{all} lines are wrong; nothing was changed", wrong.join("\n"))).into());
+        return Err(Failure::Usage(anyhow!(
+            "{}\n{all} lines are wrong; nothing was changed",
+            wrong.join("\n")
+        ))
+        .into());
     }
     if subjects.is_empty() {
         bail!("{} names no address", path.display());

@@ -143,7 +143,12 @@ fn every_key_reaches_the_model() {
 fn the_embedded_default_judges_nothing() {
     let loaded = embedded_default();
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    let firewall = Firewall { interfaces: Interfaces::Auto, mode: AttachMode::Auto, ruleset: None, never_ban: Arc::default() };
+    let firewall = Firewall {
+        interfaces: Interfaces::Auto,
+        mode: AttachMode::Auto,
+        ruleset: None,
+        never_ban: Arc::default(),
+    };
     assert_eq!(loaded.config.firewall, firewall);
     assert_eq!(loaded.config.balancer, None);
     assert_eq!(loaded.config.monitor.listen, ["127.0.0.1:9977".parse().unwrap()]);
