@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::host::Host;
@@ -37,6 +39,13 @@ impl Wire {
         };
         let socket = host.enter(open)?.with_context(|| format!("cannot open a packet socket on {name}"))?;
         Ok(Self { socket, name })
+    }
+
+    /// Keeps this many bytes of frames until they are read, beyond what the host allows its users.
+    pub fn keep(self, bytes: usize) -> Result<Self> {
+        setsockopt(&self.socket, RcvBufForce, &bytes)
+            .with_context(|| format!("cannot give {} a buffer of {bytes} bytes", self.name))?;
+        Ok(self)
     }
 
     /// Sends one frame, as it is.

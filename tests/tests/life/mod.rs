@@ -1,6 +1,7 @@
 //! A host with a peer on its one link, in which agents live and die.
 
 mod apply;
+mod gapless;
 mod outlive;
 mod privileges;
 mod processes;
@@ -42,7 +43,7 @@ pub(crate) struct Bench {
     receiver: Wire,
     probes: Cell<u16>,
     _bpffs: Bpffs,
-    _peer: Host,
+    peer: Host,
 }
 
 /// How a start that failed ended.
@@ -68,7 +69,7 @@ impl Bench {
             _bpffs: Bpffs::mount(&folder.join("bpf")).unwrap(),
             host,
             folder,
-            _peer: peer,
+            peer,
         }
     }
 
@@ -132,6 +133,10 @@ impl Bench {
             Transport::syn(source_port, port),
         );
         self.frame.packet(&packet)
+    }
+
+    pub(crate) fn peer(&self) -> &Host {
+        &self.peer
     }
 
     pub(crate) fn frame(&self) -> &Frame {
