@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::apply::ApplyOptions;
 use super::explain::ExplainOptions;
 use super::plan::PlanOptions;
+use super::shadow::ShadowOptions;
 use super::target::Target;
 use crate::kernel::{self, LogLevel};
 
@@ -56,6 +57,8 @@ pub(super) enum Command {
     Confirm(Target),
     /// Go back to the configuration before the one in force, or end its trial
     Rollback(Target),
+    /// Judge live packets by a candidate, too, and say what it would have decided
+    Shadow(ShadowOptions),
     /// Show interfaces, rules, drops, services, backends and what needs attention
     Status(Look),
     /// List the rules in order of judgement, with the packets that each decided
@@ -194,7 +197,7 @@ mod tests {
     #[test]
     fn what_looks_at_an_agent_can_name_it() {
         for command in
-            ["status", "rules", "backends", "reload", "confirm", "rollback", "detach", "datapath-log off"]
+            ["status", "rules", "backends", "reload", "confirm", "rollback", "shadow", "detach", "datapath-log off"]
         {
             assert!(parse(&format!("foobar-agent {command} --run-dir /run/a")).is_ok(), "{command}");
             assert!(parse(&format!("foobar-agent {command} --config /etc/a.toml")).is_ok(), "{command}");

@@ -18,9 +18,11 @@ mod check;
 mod explain;
 mod failure;
 mod here;
+mod holders;
 mod lists;
 mod plan;
 mod print;
+mod shadow;
 mod status;
 mod target;
 mod verify;
@@ -60,9 +62,10 @@ fn answer(command: &Command, style: Style) -> Output {
         Command::Apply(options) => apply::apply(options, write_out),
         Command::Confirm(target) => apply::confirm(target),
         Command::Rollback(target) => apply::roll_back(target),
+        Command::Shadow(options) => shadow::shadow(options, style),
         Command::Detach(target) => act::detach(target),
         Command::DatapathLog(options) => act::datapath_log(options),
-        Command::Status(look) => look.show(|snapshot| status::render(snapshot, print::now_seconds(), style)),
+        Command::Status(look) => holders::status(look, style, write_out),
         Command::Rules(look) => look.list(|snapshot| &snapshot.rules, |rules| lists::rules(rules, style)),
         Command::Backends(look) => look.list(
             |snapshot| snapshot.balancer.as_ref().map_or(&[][..], |balancer| &balancer.backends),

@@ -18,7 +18,7 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/foobar";
 const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/foobar";
 
 /// Names one running agent.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct Target {
     /// Ask the agent that runs with this configuration [default: /etc/foobar/foobar.toml]
     #[arg(long, value_name = "FILE")]
@@ -37,6 +37,11 @@ impl Target {
     /// The agent of a folder, or else the one that runs with a configuration.
     pub(super) fn of(config: PathBuf, run_dir: Option<PathBuf>) -> Self {
         Self { config: Some(config), run_dir }
+    }
+
+    /// This one, or where none is named the one that runs with a configuration.
+    pub(super) fn or_of(self, config: &Path) -> Self {
+        if self == Self::default() { Self::of(config.to_owned(), None) } else { self }
     }
 
     /// Asks the agent one thing and waits for the answer.
@@ -93,12 +98,6 @@ fn host_key(text: &str, key: &str) -> Option<String> {
 }
 
 impl Look {
-    /// The whole snapshot, as JSON or as text.
-    pub(super) fn show(&self, text: impl FnOnce(&Snapshot) -> String) -> Output {
-        let snapshot = self.target.ask(async |client| client.snapshot().await)?;
-        if self.json { super::print::json(&snapshot) } else { Ok(text(&snapshot)) }
-    }
-
     /// One list of the snapshot, as a JSON array or as text.
     pub(super) fn list<T: serde::Serialize>(
         &self,

@@ -16,8 +16,9 @@ use tokio::net::UnixStream;
 
 use super::{
     ApplyReport, ApplyRequest, ConfirmReport, DatapathLog, DetachReport, InForce, Refusal, ReloadReport,
-    RollbackReport, RulesetInForce, SOCKET_NAME,
+    RollbackReport, RulesetInForce, SOCKET_NAME, ShadowReport,
 };
+use crate::config::Document;
 use crate::kernel::LogLevel;
 use crate::monitor::snapshot::Snapshot;
 
@@ -144,6 +145,30 @@ impl Client {
     /// [`ClientError::Refused`] where nothing was.
     pub async fn roll_back(&self) -> Result<RollbackReport, ClientError> {
         self.ask(Method::POST, "/v1/rollback", &(), ACT_TIMEOUT).await
+    }
+
+    /// Has a candidate judge beside the rules in force.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where it cannot.
+    pub async fn shadow(&self, candidate: &Document) -> Result<ShadowReport, ClientError> {
+        self.ask(Method::POST, "/v1/shadow", candidate, ACT_TIMEOUT).await
+    }
+
+    /// What the candidate would have decided.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where there is none.
+    pub async fn shadowed(&self) -> Result<ShadowReport, ClientError> {
+        self.ask(Method::GET, "/v1/shadow", &(), LOOK_TIMEOUT).await
+    }
+
+    /// Takes the candidate off; gives what it would have decided.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where there is none.
+    pub async fn end_shadow(&self) -> Result<ShadowReport, ClientError> {
+        self.ask(Method::POST, "/v1/shadow-off", &(), ACT_TIMEOUT).await
     }
 
     /// Removes the datapath.

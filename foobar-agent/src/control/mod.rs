@@ -11,6 +11,9 @@
 //! | `POST /v1/apply`         | [`ApplyReport`], for [`ApplyRequest`] |
 //! | `POST /v1/confirm`       | [`ConfirmReport`] |
 //! | `POST /v1/rollback`      | [`RollbackReport`] |
+//! | `POST /v1/shadow`        | [`ShadowReport`], for [`Document`] |
+//! | `GET /v1/shadow`         | [`ShadowReport`]  |
+//! | `POST /v1/shadow-off`    | [`ShadowReport`]  |
 //! | `POST /v1/detach`        | [`DetachReport`]  |
 //! | `POST /v1/datapath-log`  | `{}`, for [`DatapathLog`] |
 //!
@@ -27,6 +30,7 @@ use crate::config::{Diagnostics, Document};
 use crate::firewall::numbers::InterfaceNumbers;
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
+use crate::monitor::snapshot::RuleSnapshot;
 
 pub mod client;
 mod refusal;
@@ -52,6 +56,12 @@ pub trait Agent: Source {
 
     /// Ends a trial, or goes back to the configuration before.
     fn roll_back(&self) -> impl Future<Output = Result<RollbackReport, Refusal>>;
+
+    /// Has a candidate judge live packets beside the rules in force, which alone decide.
+    fn shadow(&self, candidate: Document) -> impl Future<Output = Result<ShadowReport, Refusal>>;
+
+    /// What the candidate would have decided; with `end`, it is taken off.
+    fn shadowed(&self, end: bool) -> impl Future<Output = Result<ShadowReport, Refusal>>;
 
     /// Removes the datapath from every interface; the agent itself goes on.
     fn detach(&self) -> impl Future<Output = Result<DetachReport, Refusal>>;
@@ -115,6 +125,35 @@ pub struct RollbackReport {
     pub generation: u64,
     /// Whether balancer, monitor and interfaces came back, too.
     pub whole: bool,
+}
+
+/// What a candidate beside the rules in force would have decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShadowReport {
+    /// The candidate's file.
+    pub configuration: String,
+    /// Since when it judges, in seconds since the Unix epoch.
+    pub since_seconds: f64,
+    /// Its rules in order of judgement, with the packets that each would have decided; the policy last.
+    pub rules: Vec<RuleSnapshot>,
+    /// Packets by what was decided and what would have been. Pairs that never occurred are absent.
+    pub verdicts: Vec<VerdictCount>,
+    /// What is odd about the file and no error.
+    #[serde(default)]
+    pub warnings: Diagnostics,
+}
+
+/// Packets that the rules in force and a candidate came to a pair of verdicts about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictCount {
+    /// What the rules in force decided.
+    pub live: String,
+    /// What the candidate would have.
+    pub candidate: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of them.
+    pub bytes: u64,
 }
 
 /// A datapath that was removed.

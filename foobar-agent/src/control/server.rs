@@ -54,6 +54,8 @@ impl Server {
 async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -> Answer {
     let allowed = match request.uri().path() {
         "/v1/snapshot" | "/v1/generation" | "/v1/ruleset" => Method::GET,
+        "/v1/shadow" if request.method() == Method::GET => Method::GET,
+        "/v1/shadow" | "/v1/shadow-off" => Method::POST,
         "/v1/reload" | "/v1/apply" | "/v1/confirm" | "/v1/rollback" | "/v1/detach" | "/v1/datapath-log" => {
             Method::POST
         }
@@ -75,6 +77,12 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
         "/v1/rollback" => to_the_end(async move { agent.roll_back().await }).await,
         "/v1/apply" => match body(request, DOCUMENT_BYTES).await {
             Ok(apply) => to_the_end(async move { agent.apply(apply).await }).await,
+            Err(refusal) => refuse(StatusCode::BAD_REQUEST, &refusal),
+        },
+        "/v1/shadow" if allowed == Method::GET => reply(agent.shadowed(false).await),
+        "/v1/shadow-off" => to_the_end(async move { agent.shadowed(true).await }).await,
+        "/v1/shadow" => match body(request, DOCUMENT_BYTES).await {
+            Ok(candidate) => to_the_end(async move { agent.shadow(candidate).await }).await,
             Err(refusal) => refuse(StatusCode::BAD_REQUEST, &refusal),
         },
         "/v1/detach" => to_the_end(async move { agent.detach().await }).await,

@@ -16,7 +16,7 @@ use super::server::Server;
 use super::socket::{ControlSocket, SocketError};
 use super::{
     Agent, ApplyReport, ApplyRequest, ConfirmReport, DetachReport, InForce, Refusal, ReloadReport,
-    RollbackReport, RuleInForce, RulesetInForce, SOCKET_NAME,
+    RollbackReport, RuleInForce, RulesetInForce, SOCKET_NAME, ShadowReport,
 };
 use crate::config::{self, Diagnostics, Document};
 use crate::kernel::LogLevel;
@@ -74,6 +74,16 @@ impl Agent for Fake {
         Ok(RollbackReport { generation: 8, whole: true })
     }
 
+    async fn shadow(&self, candidate: Document) -> Result<ShadowReport, Refusal> {
+        let configuration = candidate.path.display().to_string();
+        Ok(ShadowReport { configuration, ..ShadowReport::default() })
+    }
+
+    async fn shadowed(&self, end: bool) -> Result<ShadowReport, Refusal> {
+        self.note(if end { "shadow off" } else { "shadow" });
+        Ok(ShadowReport::default())
+    }
+
     async fn detach(&self) -> Result<DetachReport, Refusal> {
         self.note("detach");
         Ok(DetachReport { interfaces: vec!["eth0".to_owned()] })
@@ -120,6 +130,9 @@ async fn what_the_client_asks_reaches_the_agent_and_the_answer_comes_back_whole(
             assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
             assert_eq!(client.reload().await.unwrap().generation, 8);
             let document = Document { path: "/etc/b.toml".into(), text: "[firewall]\n".to_owned() };
+            assert_eq!(client.shadow(&document).await.unwrap().configuration, "/etc/b.toml");
+            client.shadowed().await.unwrap();
+            client.end_shadow().await.unwrap();
             let applied = client.apply(&ApplyRequest { document, confirm_within_seconds: Some(60) }).await;
             assert_eq!(applied.unwrap().confirm_within_seconds, Some(60));
             assert_eq!(client.confirm().await.unwrap().generation, 9);
@@ -128,7 +141,7 @@ async fn what_the_client_asks_reaches_the_agent_and_the_answer_comes_back_whole(
             client.set_datapath_log(LogLevel::Debug).await.unwrap();
             assert_eq!(
                 *agent.asked.borrow(),
-                ["reload", "apply /etc/b.toml [firewall]\n", "confirm", "rollback", "detach", "Debug"]
+                ["reload", "shadow", "shadow off", "apply /etc/b.toml [firewall]\n", "confirm", "rollback", "detach", "Debug"]
             );
         })
         .await;

@@ -30,6 +30,12 @@ pub(super) enum Request {
     RollBack,
     /// Look whether what was installed for a time has not been confirmed in time.
     ReturnOverdue,
+    /// Have this candidate judge beside the rules, and decide about nothing.
+    Shadow(Generation),
+    /// Read what the candidate has counted.
+    ReadShadow,
+    /// Take the candidate off.
+    EndShadow,
     /// Everything is attached that should be: remove what is left of other versions.
     FinishUpgrade,
     /// Attach the datapath to an interface.
@@ -64,6 +70,8 @@ pub(super) enum Reply {
     Confirmed(Confirmed),
     /// The generation that judges now.
     Judges(u64),
+    /// Nothing where there is no candidate.
+    Shadow(Option<ShadowCounts>),
     /// The generation that judges again, where one was not confirmed.
     Returned(Option<u64>),
 }
@@ -180,6 +188,28 @@ pub struct Trial {
     pub before: u64,
     /// In nanoseconds of the boot clock.
     pub deadline_ns: u64,
+}
+
+/// What a candidate beside the rules has counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowCounts {
+    /// What each rule of it would have decided, the policy last.
+    pub rules: Vec<Named>,
+    /// What it would have decided beside what was; rows of zero are left out.
+    pub pairs: Vec<VerdictPair>,
+}
+
+/// One row of [`ShadowCounts::pairs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictPair {
+    /// What the rules in force decided.
+    #[serde(with = "code")]
+    pub live: Verdict,
+    /// What the candidate would have.
+    #[serde(with = "code")]
+    pub candidate: Verdict,
+    /// How often.
+    pub count: CounterSample,
 }
 
 /// What a confirmation came to.

@@ -34,6 +34,7 @@ mod preflight;
 mod process;
 mod replace;
 mod session;
+mod shadow;
 mod switch;
 mod sys;
 pub mod traffic;
@@ -47,7 +48,7 @@ pub use foreign::{Holder, Owner, holders};
 pub use leftovers::remove_left;
 pub use message::{
     AnswerOutcome, Attached, AttachedMode, Confirmed, CounterSample, Counters, Found, Installed,
-    InterfaceOutcome, LogLevel, Manner, Named, Places, Settlement, Standing, Trial,
+    InterfaceOutcome, LogLevel, Manner, Named, Places, Settlement, ShadowCounts, Standing, Trial, VerdictPair,
 };
 pub use process::{COMMAND, KernelProcess, serve};
 pub use sys::boot_now_ns;

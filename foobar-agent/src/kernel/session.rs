@@ -16,8 +16,9 @@ use super::foreign::Survey;
 use super::generations::{Generations, Hits};
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
-use super::message::{Attached, Confirmed, Counters, Found, Installed, LogLevel, Manner, Places, Standing};
+use super::message::{Attached, Confirmed, Counters, Found, Installed, LogLevel, Manner, Places, ShadowCounts, Standing};
 use super::pins::{self, Pins};
+use super::shadow::{self, Shadow};
 use super::upgrade::{self, Own, Taken};
 use super::value::Plain;
 use super::{attach, counters, ledger, link, preflight, replace};
@@ -39,6 +40,8 @@ pub(super) struct Session {
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
+    shadow: Option<Shadow>,
+    shadow_pairs: CounterMap,
     logical: Vec<u32>,
     /// Links that another version's datapath had before this start.
     taken: Vec<Taken>,
@@ -58,6 +61,8 @@ impl Session {
         }
         match Self::open_at(&pins, places, survey) {
             Ok(mut session) => {
+                // Of an agent that died: nobody knows what its candidate was.
+                shadow::end(&mut session.generations.switch)?;
                 let returned = session.generations.return_overdue(&session.pins)?;
                 let standing = session.standing()?;
                 let judging = attached && standing.generation != 0;
@@ -83,6 +88,8 @@ impl Session {
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
             answers: instance.take_counters(map::ANSWERS)?,
+            shadow: None,
+            shadow_pairs: instance.take_counters(map::SHADOW_PAIRS)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
             survey,
@@ -100,7 +107,11 @@ impl Session {
         generation: Generation,
         manner: Manner,
     ) -> Result<Installed, KernelError> {
-        self.generations.install(generation, manner, &self.pins)
+        let installed = self.generations.install(generation, manner, &self.pins)?;
+        if !installed.unchanged {
+            self.end_shadow_of_other_rules();
+        }
+        Ok(installed)
     }
 
     /// Lets what is on trial judge for good.
@@ -110,12 +121,47 @@ impl Session {
 
     /// Has the generation before judge again; gives its number.
     pub(super) fn roll_back(&mut self) -> Result<u64, KernelError> {
-        self.generations.roll_back(&self.pins)
+        let generation = self.generations.roll_back(&self.pins)?;
+        self.end_shadow_of_other_rules();
+        Ok(generation)
     }
 
     /// Makes the return of a generation last whose successor was not confirmed in time; gives its number.
     pub(super) fn return_overdue(&mut self) -> Result<Option<u64>, KernelError> {
-        self.generations.return_overdue(&self.pins)
+        let returned = self.generations.return_overdue(&self.pins)?;
+        if returned.is_some() {
+            self.end_shadow_of_other_rules();
+        }
+        Ok(returned)
+    }
+
+    /// Has a candidate judge beside the rules, in the place of another one.
+    pub(super) fn shadow(&mut self, generation: Generation) -> Result<(), KernelError> {
+        self.end_shadow()?;
+        let switch = &mut self.generations.switch;
+        self.shadow = Some(Shadow::start(generation, &self.pins, switch, &self.shadow_pairs)?);
+        Ok(())
+    }
+
+    /// What the candidate has counted, if there is one.
+    pub(super) fn read_shadow(&self) -> Result<Option<ShadowCounts>, KernelError> {
+        self.shadow.as_ref().map(|shadow| shadow.read(&self.shadow_pairs)).transpose()
+    }
+
+    /// Takes the candidate off; gives what it has counted.
+    pub(super) fn end_shadow(&mut self) -> Result<Option<ShadowCounts>, KernelError> {
+        let Some(shadow) = self.shadow.take() else { return Ok(None) };
+        shadow::end(&mut self.generations.switch)?;
+        shadow.read(&self.shadow_pairs).map(Some)
+    }
+
+    /// A candidate is compared with one ruleset, not with two.
+    fn end_shadow_of_other_rules(&mut self) {
+        match self.end_shadow() {
+            Ok(None) => {}
+            Ok(Some(_)) => tracing::info!("other rules judge now: the candidate beside them is taken off"),
+            Err(error) => tracing::error!("the candidate beside the rules cannot be taken off: {error}"),
+        }
     }
 
     /// What judges, what could come back, and what waits for a confirmation.

@@ -52,6 +52,12 @@ impl Switch {
             .map_err(KernelError::bpf("cannot set the deadline of a confirmation"))
     }
 
+    pub(super) fn set_shadow(&mut self, on: bool) -> Result<(), KernelError> {
+        self.control
+            .set(control::SHADOW, u64::from(on), 0)
+            .map_err(KernelError::bpf("cannot switch the candidate beside the rules"))
+    }
+
     pub(super) fn set_log_level(&mut self, level: LogLevel) -> Result<(), KernelError> {
         self.control
             .set(control::LOG_LEVEL, level as u64, 0)

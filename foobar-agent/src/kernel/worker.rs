@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::error::KernelError;
 use super::message::{
     Answer, Attached, Confirmed, Counters, Found, Installed, LogLevel, Manner, Places, Reply, Request,
+    ShadowCounts,
 };
 use super::process::{KernelProcess, exchange};
 use super::wire::Channel;
@@ -119,6 +120,37 @@ impl Handle {
     pub async fn return_overdue(&self) -> Result<Option<u64>, KernelError> {
         match self.ask(Request::ReturnOverdue).await? {
             Reply::Returned(generation) => Ok(generation),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Has a candidate judge beside the rules from now on, and decide about nothing; ends with the rules.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub async fn shadow(&self, candidate: Generation) -> Result<(), KernelError> {
+        self.ask(Request::Shadow(candidate)).await.map(|_| ())
+    }
+
+    /// What the candidate has counted, if there is one.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub async fn read_shadow(&self) -> Result<Option<ShadowCounts>, KernelError> {
+        self.ask_shadow(Request::ReadShadow).await
+    }
+
+    /// Takes the candidate off, and gives what it has counted.
+    ///
+    /// # Errors
+    /// When the kernel does not write.
+    pub async fn end_shadow(&self) -> Result<Option<ShadowCounts>, KernelError> {
+        self.ask_shadow(Request::EndShadow).await
+    }
+
+    async fn ask_shadow(&self, request: Request) -> Result<Option<ShadowCounts>, KernelError> {
+        match self.ask(request).await? {
+            Reply::Shadow(counts) => Ok(counts),
             _ => Err(KernelError::WorkerGone),
         }
     }

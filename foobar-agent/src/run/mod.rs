@@ -15,6 +15,7 @@ mod picture;
 mod reload;
 mod round;
 mod running;
+mod shadow;
 mod trial;
 
 use std::path::{Path, PathBuf};

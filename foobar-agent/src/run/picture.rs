@@ -81,19 +81,30 @@ fn interface_rows(counters: &Counters, interfaces: &Interfaces) -> Vec<Interface
 /// Rules of the generation that judges. The configuration of a moment ago may name others: a
 /// rule that it does not name is the policy.
 fn rule_rows(config: &Config, counters: &Counters) -> Vec<RuleSnapshot> {
-    let mut actions = HashMap::new();
-    if let Some(ruleset) = &config.firewall.ruleset {
-        actions.extend(ruleset.rules.iter().map(|rule| (rule.name.as_str(), rule.action)));
-        actions.insert(POLICY, ruleset.default);
-    }
-    let action = |name: &str| actions.get(name).map_or("", |verdict| verdict.as_str());
+    let actions = actions_of(config);
     let rows = counters.rules.iter().map(|row| RuleSnapshot {
         name: row.name.clone(),
-        action: action(&row.name).to_owned(),
+        action: action_of(&actions, &row.name),
         packets: row.count.packets,
         bytes: row.count.bytes,
     });
     rows.collect()
+}
+
+/// Words for what rules decide, by name.
+pub(super) fn actions_of(config: &Config) -> HashMap<String, String> {
+    let mut actions = HashMap::new();
+    if let Some(ruleset) = &config.firewall.ruleset {
+        let rules = ruleset.rules.iter();
+        actions.extend(rules.map(|rule| (rule.name.clone(), rule.action.as_str().to_owned())));
+        actions.insert(POLICY.to_owned(), ruleset.default.as_str().to_owned());
+    }
+    actions
+}
+
+/// The word for a rule; none where the configuration does not name it.
+pub(super) fn action_of(actions: &HashMap<String, String>, name: &str) -> String {
+    actions.get(name).cloned().unwrap_or_default()
 }
 
 fn answer_rows(counters: &Counters) -> Vec<AnswerCount> {

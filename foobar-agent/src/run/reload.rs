@@ -23,9 +23,9 @@ use crate::monitor::snapshot::ReloadSnapshot;
 
 /// A configuration that was read, and what its rules come to.
 pub(super) struct Read {
-    config: Config,
+    pub(super) config: Config,
     pub(super) warnings: Diagnostics,
-    generation: Generation,
+    pub(super) generation: Generation,
     numbers: InterfaceNumbers,
 }
 

@@ -14,13 +14,15 @@ use super::ConfigFile;
 use super::interfaces::Interfaces;
 use super::kept::{Kept, Origin, Refused};
 use super::picture::{self, About, now_seconds};
+use super::shadow::Candidate;
 use super::trial::{self, Known};
 use crate::balancer::Balancer;
 use crate::cli::RunOptions;
+use crate::config::{Diagnostics, Document};
 use crate::config::model::{Config, Firewall, Interfaces as Wanted};
 use crate::control::{
     Agent, ApplyReport, ApplyRequest, ConfirmReport, DetachReport, InForce, Refusal, ReloadReport,
-    RollbackReport, RuleInForce, RulesetInForce, RulesetText, describe,
+    RollbackReport, RuleInForce, RulesetInForce, RulesetText, ShadowReport, describe,
 };
 use crate::firewall::compile;
 use crate::firewall::generation::Generation;
@@ -63,6 +65,8 @@ pub(super) struct Running {
     pub(super) before: RefCell<Option<Known>>,
     pub(super) trial: Cell<Option<Trial>>,
     pub(super) kept: RefCell<Kept>,
+    /// What judges beside the rules, while the kernel process says that something does.
+    pub(super) candidate: RefCell<Option<Candidate>>,
     /// The rules that judge are not those of the configuration: a rollback could not read theirs.
     pub(super) rules_unknown: Cell<bool>,
     pub(super) kernel: Handle,
@@ -87,6 +91,7 @@ impl Running {
             rules_unknown: Cell::new(false),
             origin: RefCell::new(origin),
             kept: RefCell::new(kept),
+            candidate: RefCell::new(None),
             kernel,
             monitor: OnceCell::new(),
             config: RefCell::new(config),
@@ -270,6 +275,14 @@ impl Agent for Running {
 
     async fn roll_back(&self) -> Result<RollbackReport, Refusal> {
         self.roll_back_whole().await.map_err(Refusal::from)
+    }
+
+    async fn shadow(&self, candidate: Document) -> Result<ShadowReport, Refusal> {
+        self.start_shadow(candidate).await.map_err(Refusal::from)
+    }
+
+    async fn shadowed(&self, end: bool) -> Result<ShadowReport, Refusal> {
+        self.report_shadow(end, Diagnostics::default()).await.map_err(Refusal::from)
     }
 
     async fn detach(&self) -> Result<DetachReport, Refusal> {
