@@ -56,6 +56,8 @@ impl KernelProcess {
             let mut command = Command::new("/proc/self/exe");
             command.arg0("foobar-agent").arg(COMMAND);
             command.stdin(OwnedFd::from(its)).stdout(OwnedFd::from(its_desk));
+            // The service manager hears the agent alone.
+            command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
             let child = command.spawn()?;
             Ok(Self { child, channel: Channel::new(ours), desk: Some(Channel::new(our_desk)) })
         };

@@ -9,6 +9,7 @@
 
 mod ground;
 mod interfaces;
+mod notify;
 mod picture;
 mod reload;
 mod round;
@@ -25,6 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
 use self::ground::Ground;
+use self::notify::Notify;
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
 use crate::cli::{Failure, RunOptions};
@@ -50,11 +52,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// one, for it has no privileges left, and whoever restarts it should not wait long.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(5);
 
-/// One change of the network brings many messages; they are looked at together.
-const SETTLE: Duration = Duration::from_millis(20);
-
-/// Between two looks at the network, so that a storm of routes costs five a second.
-const LOOK_PAUSE: Duration = Duration::from_millis(180);
+/// Between two looks at the network: one change brings many messages, and a storm of routes costs five looks a
+/// second.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// The network is looked at this often without news: the kernel says nothing about a program
 /// that is taken off an interface.
@@ -71,6 +71,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
     logging::start();
     raise_descriptor_limit();
     let file = ConfigFile::find(options.config.as_deref());
+    let notify = Notify::from_environment();
     let ground = Ground::prepare(&file)?;
     let Privileges { agent, kernel } = &ground.privileges;
     tracing::info!("privileges: {agent}; kernel process: {kernel}");
@@ -82,7 +83,7 @@ pub fn run(options: &RunOptions) -> Result<()> {
     let Ground { config, socket, state, process, privileges } = ground;
     let kernel = Handle::start(process)?;
     let ending = kernel.ending();
-    let parts = Parts { config, kernel, privileges };
+    let parts = Parts { config, kernel, privileges, notify };
     let done = tasks.block_on(&runtime, async {
         // Before anything is half done: a signal during the start is taken when it has ended.
         let signals = Signals::listen()?;
@@ -171,7 +172,9 @@ async fn start(
 /// neither waits for the other.
 async fn serve(started: Started, mut signals: Signals) -> Result<()> {
     let Started { agent, changes, _control, _state } = started;
+    agent.say_ready().await;
     let follower = tokio::task::spawn_local(follow(Rc::clone(&agent), changes));
+    tokio::task::spawn_local(show_life(Rc::clone(&agent)));
     loop {
         tokio::select! {
             name = any(&mut signals.stop) => {
@@ -193,11 +196,21 @@ async fn serve(started: Started, mut signals: Signals) -> Result<()> {
     }
 }
 
+/// Tells the service manager that the agent is alive, as long as this thread has its turn and the kernel process
+/// answers.
+async fn show_life(agent: Rc<Running>) {
+    let Some(due) = agent.notify.due() else { return };
+    while agent.kernel.ping().await.is_ok() {
+        agent.notify.alive();
+        tokio::time::sleep(due).await;
+    }
+}
+
 async fn follow(agent: Rc<Running>, changes: Changes) {
     loop {
-        // The time without news ends the waiting as news do.
+        // The time without news ends the waiting as news do. What is new is judged at once: an interface may be
+        // up the next moment.
         let _ = tokio::time::timeout(LOOK_INTERVAL, changes.next()).await;
-        tokio::time::sleep(SETTLE).await;
         agent.follow().await;
         tokio::time::sleep(LOOK_PAUSE).await;
     }

@@ -43,8 +43,10 @@ enum BalancerChange {
 
 impl Running {
     pub(super) async fn reload_whole(&self) -> Result<ReloadReport> {
+        self.notify.reloading();
         let result = self.try_reload().await;
         self.note_reload(&result);
+        self.say_ready().await;
         result
     }
 

@@ -12,6 +12,7 @@ use tokio::task;
 
 use super::ConfigFile;
 use super::interfaces::Interfaces;
+use super::notify::Notify;
 use super::picture::{self, About};
 use crate::balancer::Balancer;
 use crate::config::model::{Config, Firewall, Interfaces as Wanted};
@@ -32,12 +33,14 @@ pub(super) struct Parts {
     pub(super) config: Config,
     pub(super) kernel: Handle,
     pub(super) privileges: Privileges,
+    pub(super) notify: Notify,
 }
 
 /// The agent. All of it lives on the control thread.
 pub(super) struct Running {
     pub(super) file: ConfigFile,
     pub(super) kernel: Handle,
+    pub(super) notify: Notify,
     /// Set once, by [`Running::bind_monitor`]: the endpoint asks the agent for snapshots.
     pub(super) monitor: OnceCell<Server<Self>>,
     pub(super) config: RefCell<Config>,
@@ -55,11 +58,12 @@ impl Running {
         balancer: Option<Balancer>,
         numbers: InterfaceNumbers,
     ) -> Self {
-        let Parts { config, kernel, privileges } = parts;
+        let Parts { config, kernel, privileges, notify } = parts;
         let interfaces = Interfaces::new(numbers, config.host.state_dir.clone());
         Self {
             file,
             kernel,
+            notify,
             monitor: OnceCell::new(),
             config: RefCell::new(config),
             balancer: RefCell::new(balancer),
@@ -147,11 +151,19 @@ impl Running {
         if let Err(error) = interfaces.follow(&firewall, &self.kernel).await {
             tracing::error!("cannot follow the interfaces: {}", describe(&error));
         }
+        self.notify.status(&status(&interfaces));
+    }
+
+    /// Tells the service manager that all of it stands.
+    pub(super) async fn say_ready(&self) {
+        let status = status(&*self.interfaces.lock().await);
+        self.notify.ready(&status);
     }
 
     /// Ends what serves requests. The datapath stays where it is: a firewall that goes with its
     /// agent would open the host.
     pub(super) async fn stop(&self, limit: Duration) {
+        self.notify.stopping();
         let balancer = self.balancer.borrow_mut().take();
         if let Some(balancer) = balancer {
             // Blocks until the last request is answered; scrapes go on meanwhile.
@@ -227,5 +239,13 @@ impl Agent for Running {
 
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {
         self.kernel.set_log_level(level).await.map_err(|error| anyhow::Error::from(error).into())
+    }
+}
+
+/// What the service manager shows of the agent.
+fn status(interfaces: &Interfaces) -> String {
+    match interfaces.attached_names().as_slice() {
+        [] => "the datapath is on no interface".to_owned(),
+        names => format!("the datapath is on {}", names.join(", ")),
     }
 }
