@@ -131,7 +131,7 @@ struct Work {
 impl Work {
     fn serve(mut self, channel: &Channel) -> io::Result<()> {
         while let Some((request, _)) = channel.receive::<Request>()? {
-            let installs = matches!(request, Request::Install(_));
+            let installs = matches!(request, Request::Install { .. });
             let (reply, descriptors) = match self.answer_to(request) {
                 Ok(Answer { reply, descriptors }) => (Ok(reply), descriptors),
                 Err(error) => (Err(crate::control::describe(&error.into())), Vec::new()),
@@ -147,9 +147,9 @@ impl Work {
 
     /// What takes more than the kernel process keeps, and then its being closed in.
     fn settle(&mut self, settlement: &Settlement) -> Result<Kept, KernelError> {
-        let Settlement { places, readable } = settlement;
+        let Settlement { places, readable, replace } = settlement;
         preflight::check()?;
-        self.survey = Survey::take();
+        self.survey = Survey::take(*replace);
         Pins::prepare(&places.pin_dir)?;
         fs::create_dir_all(&places.state_dir).map_err(KernelError::io("cannot create", &places.state_dir))?;
         let own = [places.pin_dir.as_path(), places.state_dir.as_path()];
@@ -184,11 +184,15 @@ impl Work {
 
 fn reply_to(session: &mut Session, request: Request) -> Result<Reply, KernelError> {
     match request {
-        Request::Attach { interface, logical, mode } => {
-            session.attach(&interface, logical, mode).map(Reply::Attached)
+        Request::Attach { interface, logical, mode, replace } => {
+            session.attach(&interface, logical, mode, replace).map(Reply::Attached)
         }
         Request::Read => session.read().map(Reply::Counters),
-        Request::Install(generation) => session.install(generation).map(|()| Reply::Done),
+        Request::Install { generation, manner } => session.install(generation, manner).map(Reply::Installed),
+        Request::Confirm => session.confirm().map(Reply::Confirmed),
+        Request::RollBack => session.roll_back().map(Reply::Judges),
+        Request::ReturnOverdue => session.return_overdue().map(Reply::Returned),
+        Request::FinishUpgrade => session.finish_upgrade().map(|()| Reply::Done),
         Request::Release { ifindex } => session.release(ifindex).map(|()| Reply::Done),
         Request::Forget { ifindex } => session.forget(ifindex).map(|()| Reply::Done),
         Request::SetLogLevel(level) => session.set_log_level(level).map(|()| Reply::Done),

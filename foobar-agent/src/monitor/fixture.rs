@@ -6,7 +6,8 @@ use crate::balancer::{
 };
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
-    AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    AnswerCount, InterfaceSnapshot, OutcomeCount, RateSnapshot, ReloadSnapshot, RuleSnapshot, SampleCounts,
+    ServiceSnapshot, Snapshot, Standing,
 };
 use crate::privileges::{Kept, Privileges};
 
@@ -17,6 +18,10 @@ pub(crate) const NOW_SECONDS: f64 = 1_790_000_000.0;
 /// certificate about to expire and a refused reload.
 pub(crate) fn scenario() -> Snapshot {
     Snapshot {
+        standing: Standing {
+            configuration: Some("/etc/foobar/foobar.toml".to_owned()),
+            ..Standing::default()
+        },
         host: "lb".to_owned(),
         version: "0.1.0".to_owned(),
         started_at_seconds: NOW_SECONDS - 273_600.5,
@@ -43,11 +48,12 @@ pub(crate) fn scenario() -> Snapshot {
         ],
         rules: vec![
             rule("web", "allow", 1_234_500, 987_650_000),
-            rule("ssh", "allow", 67, 4_321),
+            RuleSnapshot { rate: Some(rate()), ..rule("ssh", "allow", 67, 4_321) },
             rule("telnet", "reject", 5, 300),
             rule(RuleSnapshot::POLICY, "drop", 1_010, 60_600),
         ],
         answers: vec![answer("tcp-rst", 3), answer("limit", 2)],
+        samples: SampleCounts { emitted: 120, lost: 4, withheld: 9 },
         services: vec![ServiceSnapshot {
             name: "nginx".to_owned(),
             port: 80,
@@ -128,8 +134,12 @@ fn outcome(verdict: &str, reason: &str, packets: u64, bytes: u64) -> OutcomeCoun
     OutcomeCount { verdict: verdict.to_owned(), reason: reason.to_owned(), packets, bytes }
 }
 
+fn rate() -> RateSnapshot {
+    RateSnapshot { rate: "10 connections/minute per source".to_owned(), over_packets: 11, over_bytes: 660 }
+}
+
 fn rule(name: &str, action: &str, packets: u64, bytes: u64) -> RuleSnapshot {
-    RuleSnapshot { name: name.to_owned(), action: action.to_owned(), packets, bytes }
+    RuleSnapshot { name: name.to_owned(), action: action.to_owned(), packets, bytes, rate: None }
 }
 
 fn answer(outcome: &str, packets: u64) -> AnswerCount {

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::ConfigFile;
+use super::kept::{Kept, Origin};
+use super::notify::Notify;
+use crate::cli::RunOptions;
 use crate::config::Loaded;
-use crate::config::model::{Config, Host};
+use crate::config::model::Host;
 use crate::control::socket::{self, ControlSocket};
 use crate::desk;
 use crate::kernel::{KernelProcess, Places, Settlement};
@@ -23,29 +26,38 @@ const NOBODYS_OWN: [&str; 3] = ["/", "/etc", "/root"];
 /// Variables that say where the system's certificate authorities are, if not where they usually are.
 const AUTHORITIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
+/// What the agent begins with.
+pub(super) struct Base {
+    /// Its own file, and what that says.
+    pub(super) own: Origin,
+    pub(super) loaded: Loaded,
+    pub(super) kept: Kept,
+    pub(super) privileges: Privileges,
+    pub(super) notify: Notify,
+}
+
 /// What the agent stands on when it has given up its privileges.
 pub(super) struct Ground {
-    pub(super) config: Config,
+    pub(super) base: Base,
     pub(super) socket: ControlSocket,
     pub(super) state: File,
     pub(super) process: KernelProcess,
-    pub(super) privileges: Privileges,
 }
 
 impl Ground {
     /// Prepares all of it, and gives up. To be called while the process has one thread.
-    pub(super) fn prepare(file: &ConfigFile) -> Result<Self> {
-        let Loaded { config, warnings, files, .. } = file.load()?;
-        match file.path() {
+    pub(super) fn prepare(file: &ConfigFile, options: &RunOptions) -> Result<Self> {
+        let notify = Notify::from_environment();
+        let own = file.read()?;
+        let loaded = own.load()?;
+        let Loaded { config, files, .. } = &loaded;
+        match own.path() {
             Some(path) => tracing::info!("configuration: {}", path.display()),
             None => {
                 tracing::info!(
                     "no configuration file: attaching where a default route leads, judging nothing"
                 );
             }
-        }
-        for warning in &warnings {
-            tracing::warn!("{warning}");
         }
         let agent = identity::choose(config.host.user.as_deref())?;
         let Host { run_dir, state_dir, pin_dir, .. } = &config.host;
@@ -55,13 +67,17 @@ impl Ground {
         let socket = ControlSocket::bind(run_dir, changes.then_some(&agent))?;
         let state = socket::claim(state_dir, STATE_LOCK)?;
 
-        let readable = readable(file.path(), &files);
+        let kept = Kept::open(state_dir).context("cannot read what is kept of configurations")?;
+        let documents = own.path().into_iter().chain(kept.paths());
+        let readable = readable(documents.map(Path::to_owned).collect(), files);
         let mut process = KernelProcess::start()?;
         let places = Places { pin_dir: pin_dir.clone(), state_dir: state_dir.clone() };
-        let kernel = process.settle(Settlement { places, readable: readable.clone() })?;
+        let settlement = Settlement { places, readable: readable.clone(), replace: options.replace };
+        let kernel = process.settle(settlement)?;
         desk::open(process.take_desk().context("the kernel process has no desk")?, agent.name.clone());
-        let kept = give_up(&agent, &config.host, &readable)?;
-        Ok(Self { privileges: Privileges { agent: kept, kernel }, config, socket, state, process })
+        let agent = give_up(&agent, &config.host, &readable)?;
+        let base = Base { own, loaded, kept, privileges: Privileges { agent, kernel }, notify };
+        Ok(Self { base, socket, state, process })
     }
 }
 
@@ -80,11 +96,12 @@ fn give_up(agent: &Identity, host: &Host, readable: &[PathBuf]) -> Result<crate:
     Ok(kept)
 }
 
-/// Folders that a reload may read from: those of the configuration and of the files that it names, and those
-/// that links there lead to now.
-fn readable(config: Option<&Path>, files: &[PathBuf]) -> Vec<PathBuf> {
-    let config = config.and_then(|path| std::path::absolute(path).ok());
-    let named = config.iter().chain(files);
+/// Folders that a reload may read from: those of the configuration, of earlier ones, and of the files that it
+/// names, and those that links there lead to now.
+fn readable(documents: Vec<PathBuf>, files: &[PathBuf]) -> Vec<PathBuf> {
+    let documents: Vec<PathBuf> =
+        documents.into_iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+    let named = documents.iter().chain(files);
     let leading = named.flat_map(|path| [Some(path.clone()), path.canonicalize().ok()]).flatten();
     let mut folders: Vec<PathBuf> = leading.filter_map(|path| Some(path.parent()?.to_owned())).collect();
     folders.extend(AUTHORITIES.iter().filter_map(std::env::var_os).map(PathBuf::from));

@@ -1,15 +1,17 @@
 //! A host with a peer on its one link, in which agents live and die.
 
+mod apply;
 mod outlive;
 mod privileges;
 mod processes;
 mod refuse;
 mod reload;
+mod upgrade;
 
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use foobar_tests::bpffs::Bpffs;
@@ -98,6 +100,12 @@ impl Bench {
         self.run_to_end(command)
     }
 
+    /// Runs `foobar-agent` with the configuration of this bench's agent, whether or not that lives.
+    pub(crate) fn ask(&self, command: &[&str]) -> Output {
+        let config = self.folder.join("foobar.toml");
+        agent_command(command).arg("--config").arg(config).output().unwrap()
+    }
+
     /// Waits for the end of a command of the host.
     pub(crate) fn run_to_end(&self, command: Command) -> Failed {
         let mut process = Process::spawn("failing agent", command, &self.folder.join("failing.log")).unwrap();
@@ -148,6 +156,18 @@ impl Bench {
         first == frame
     }
 
+    /// As [`Bench::passes`], where it is not known what else gets through: foreign frames always do.
+    pub(crate) fn reaches(&self, port: u16) -> bool {
+        self.probes.set(self.probes.get() + 1);
+        let number = self.probes.get().to_be_bytes();
+        let (frame, mark) =
+            (self.syn_from(self.probes.get(), port), self.frame.raw(0x0806, &number.repeat(14)));
+        self.send(&frame, 1);
+        self.send(&mark, 1);
+        let first = self.receiver.receive(LIMIT, |seen| seen == frame || seen == mark).unwrap().unwrap();
+        first == frame
+    }
+
     /// Whether some XDP program is on the interface.
     pub(crate) fn has_program(&self) -> bool {
         self.host.ip("link show dev eth0").unwrap().contains("xdp")
@@ -163,6 +183,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// All that a command said.
+pub(crate) fn words(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
 }
 
 /// Packets of a rule.

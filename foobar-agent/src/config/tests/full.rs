@@ -7,6 +7,7 @@ use foobar_ebpf::verdict::Verdict;
 use super::super::model::*;
 use super::*;
 use crate::firewall::address::{AddressSet, Prefix};
+use crate::firewall::rate::{Period, Rate, SourcePrefix, Unit};
 use crate::firewall::ruleset::{Essentials, IcmpMatch, Rule, Ruleset, TcpFlags};
 
 pub(super) const FULL: &str = include_str!("full.toml");
@@ -32,6 +33,8 @@ fn rule(name: &str, line: u32, action: Verdict) -> Rule {
         icmp_types: None,
         tcp_flags: None,
         interfaces: None,
+        rate: None,
+        log: None,
     }
 }
 
@@ -52,18 +55,25 @@ fn rules() -> Vec<Rule> {
             from_ports: Some(vec![1024..=65535]),
             tcp_flags: Some(TcpFlags { set: 0x02, of: 0x12 }),
             interfaces: Some(vec!["eth0".to_owned()]),
+            rate: Some(Rate {
+                count: 10,
+                unit: Unit::Connections,
+                period: Period::Minute,
+                per_source: Some(SourcePrefix { ipv4: 24, ipv6: 48 }),
+            }),
+            log: Some(Rate { count: 5, unit: Unit::Packets, period: Period::Second, per_source: None }),
             ..rule("ssh", 24, Verdict::Allow)
         },
         Rule {
             protocols: Some(vec![1, 58]),
             icmp_types: Some(vec![icmp(1, 8, None), icmp(58, 128, None)]),
-            ..rule("ping", 35, Verdict::Allow)
+            ..rule("ping", 39, Verdict::Allow)
         },
         Rule {
             from: Some(AddressSet::all().difference(&office).into()),
             protocols: Some(vec![1]),
             icmp_types: Some(vec![icmp(1, 3, Some(4)), icmp(1, 11, None), icmp(1, 0, None)]),
-            ..rule("too-big", 41, Verdict::Allow)
+            ..rule("too-big", 45, Verdict::Allow)
         },
     ]
 }
