@@ -22,6 +22,10 @@ const PRIVILEGED: (&str, &str) = ("foobar-tests", "tests");
 const NFTABLES: Package = Package::new("nftables", "a firewall to compare verdicts with", &["nft"]);
 const NFTABLES_VARIABLE: &str = "FOOBAR_NFT";
 
+/// What reads the unit of the agent as a service manager does, and its variable.
+const SYSTEMD: Package = Package::new("systemd", "a check of the agent's unit", &["systemd-analyze"]);
+const SYSTEMD_VARIABLE: &str = "FOOBAR_SYSTEMD_ANALYZE";
+
 /// Which lanes to run; without any, all.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Lanes {
@@ -85,9 +89,12 @@ fn privileged() -> Result<Tally> {
     let programs = privileged_programs()?;
     let nft =
         packages::ensure(&[NFTABLES])?.find("nft").context("the package nftables has no program nft")?;
+    let analyze = packages::ensure(&[SYSTEMD])?
+        .find("systemd-analyze")
+        .context("the package systemd has no program systemd-analyze")?;
     let mut tally = Tally::default();
     for program in &programs {
-        let mut command = as_root(program, &[(NFTABLES_VARIABLE, &nft)])?;
+        let mut command = as_root(program, &[(NFTABLES_VARIABLE, &nft), (SYSTEMD_VARIABLE, &analyze)])?;
         command.current_dir(workspace::root().join(folder));
         tally += run_tests(&mut command)?;
     }

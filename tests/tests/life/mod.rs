@@ -6,6 +6,7 @@ mod privileges;
 mod processes;
 mod refuse;
 mod reload;
+mod service;
 mod upgrade;
 
 use std::cell::Cell;
@@ -42,7 +43,7 @@ pub(crate) struct Bench {
     receiver: Wire,
     probes: Cell<u16>,
     _bpffs: Bpffs,
-    _peer: Host,
+    pub(crate) peer: Host,
 }
 
 /// How a start that failed ended.
@@ -68,7 +69,7 @@ impl Bench {
             _bpffs: Bpffs::mount(&folder.join("bpf")).unwrap(),
             host,
             folder,
-            _peer: peer,
+            peer,
         }
     }
 
