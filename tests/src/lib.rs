@@ -14,6 +14,7 @@ pub mod agent;
 pub mod bpffs;
 pub mod chance;
 pub mod corpus;
+pub mod effort;
 pub mod frame;
 pub mod host;
 pub mod http;

@@ -9,9 +9,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::host::Host;
 use crate::sys::bind_packet_socket;
+use crate::wait;
 
 /// Larger than any frame on a veth.
 const FRAME_BYTES_MAX: usize = 65_600;
+
+/// How long a receiver may take to make room for a frame.
+const ROOM_LIMIT: Duration = Duration::from_secs(10);
 
 /// A packet socket on one interface of one host. It sees what the stack sees: what XDP dropped, or
 /// what never reached the interface, does not appear.
@@ -39,10 +43,15 @@ impl Wire {
         Ok(Self { socket, name })
     }
 
-    /// Sends one frame, as it is.
+    /// Sends one frame, as it is. The other end of a link may have more frames before it than it has
+    /// room for: then the kernel says that it dropped this one (ENOBUFS), and it is sent anew.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let sent = (&self.socket).write(frame);
-        sent.map(drop).with_context(|| format!("cannot send {} bytes on {}", frame.len(), self.name))
+        let send = || match (&self.socket).write(frame) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(None),
+            sent => sent.map(Some).with_context(|| format!("cannot send {} bytes", frame.len())),
+        };
+        let what = format!("there is room for a frame on {}", self.name);
+        wait::until(&what, ROOM_LIMIT, send).map(drop)
     }
 
     /// The next frame that pleases, received or sent by this host; none within the limit.

@@ -1,7 +1,8 @@
-//! `cargo xtask test`: every test there is, in three lanes, and one count over all of them.
+//! `cargo xtask test`: every test there is, in four lanes, and one count over all of them.
 //!
 //! *Host* needs nothing. *Privileged* needs root: it makes network namespaces and loads programs into
-//! the kernel; it must prove that it ran tests. *Demo* is `cargo xtask demo --check`.
+//! the kernel; it must prove that it ran tests. *Kernels* runs a part of these under other kernels, in
+//! emulated machines. *Demo* is `cargo xtask demo --check`.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,9 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::packages::Package;
+use crate::packages::{BUSYBOX, CURL, Package};
 use crate::tally::Tally;
-use crate::{build_ebpf, packages, process, workspace};
+use crate::{build_ebpf, kernels, packages, process, workspace};
 
 /// The member whose tests need root, and its folder.
 const PRIVILEGED: (&str, &str) = ("foobar-tests", "tests");
@@ -21,6 +22,9 @@ const PRIVILEGED: (&str, &str) = ("foobar-tests", "tests");
 /// What the privileged tests compare with, and the variable that tells them where it is.
 const NFTABLES: Package = Package::new("nftables", "a firewall to compare verdicts with", &["nft"]);
 const NFTABLES_VARIABLE: &str = "FOOBAR_NFT";
+/// The variables by which the privileged tests find real peers.
+const BUSYBOX_VARIABLE: &str = "FOOBAR_BUSYBOX";
+const CURL_VARIABLE: &str = "FOOBAR_CURL";
 
 /// Which lanes to run; without any, all.
 #[derive(Args, Clone, Copy, Debug)]
@@ -31,6 +35,9 @@ pub(crate) struct Lanes {
     /// Tests that need root: programs in the kernel, network namespaces
     #[arg(long)]
     privileged: bool,
+    /// A part of the privileged tests under Debian's 6.1 and 6.12 kernels, in emulated machines
+    #[arg(long)]
+    kernels: bool,
     /// The whole infrastructure: cargo xtask demo --check
     #[arg(long)]
     demo: bool,
@@ -43,12 +50,13 @@ type Lane = fn() -> Result<Tally>;
 /// # Errors
 /// Where something cannot be built.
 pub(crate) fn run(lanes: Lanes) -> Result<Tally> {
-    let all = !(lanes.host || lanes.privileged || lanes.demo);
+    let all = !(lanes.host || lanes.privileged || lanes.kernels || lanes.demo);
     build_ebpf::run()?;
     build_ebpf::verify()?;
-    let selected: [(bool, &str, Lane); 3] = [
+    let selected: [(bool, &str, Lane); 4] = [
         (lanes.host, "host", host),
         (lanes.privileged, "privileged", privileged),
+        (lanes.kernels, "kernels", || kernels::run(&privileged_programs()?)),
         (lanes.demo, "demo", demo),
     ];
     let mut total = Tally::default();
@@ -85,9 +93,14 @@ fn privileged() -> Result<Tally> {
     let programs = privileged_programs()?;
     let nft =
         packages::ensure(&[NFTABLES])?.find("nft").context("the package nftables has no program nft")?;
+    let busybox =
+        packages::ensure(&[BUSYBOX])?.file("busybox").context("busybox-static has no program busybox")?;
+    let curl = packages::ensure(&[CURL])?.find("curl").context("the package curl has no program curl")?;
+    let variables: [(&str, &Path); 3] =
+        [(NFTABLES_VARIABLE, &nft), (BUSYBOX_VARIABLE, &busybox), (CURL_VARIABLE, &curl)];
     let mut tally = Tally::default();
     for program in &programs {
-        let mut command = as_root(program, &[(NFTABLES_VARIABLE, &nft)])?;
+        let mut command = as_root(program, &variables)?;
         command.current_dir(workspace::root().join(folder));
         tally += run_tests(&mut command)?;
     }
@@ -187,7 +200,7 @@ fn echo(command: &mut Command, mut seen: impl FnMut(&str)) -> Result<bool> {
 }
 
 /// Reads `test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; …`.
-fn parse_result(line: &str) -> Option<Tally> {
+pub(crate) fn parse_result(line: &str) -> Option<Tally> {
     let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
     let count = |word: &str| {
         let part = counts.split("; ").find_map(|part| part.trim().strip_suffix(word))?;

@@ -13,15 +13,17 @@ pub enum KernelError {
         "this foobar-agent was built without its datapath; run `cargo xtask build-ebpf`, then build again"
     )]
     NoObject,
-    /// The kernel is too old.
+    /// The kernel lacks what the datapath calls.
     #[error(
-        "Linux {found} is too old: the datapath needs {needed} or newer (XDP fragments); upgrade the kernel"
+        "Linux {found} is too old: the datapath needs {lacks}, which came with {since}; boot Linux 6.1 or newer"
     )]
     KernelTooOld {
         /// Release of the running kernel.
         found: String,
-        /// Oldest release that works.
-        needed: &'static str,
+        /// What is missing.
+        lacks: &'static str,
+        /// The Linux that has it.
+        since: &'static str,
     },
     /// A capability is missing.
     #[error(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use foobar_tests::{Agent, wait};
+use foobar_tests::{Agent, effort, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -38,7 +38,9 @@ fn the_kernel_process_ends_with_its_agent_however_that_ends() {
     let agent = bench.start(RULES);
     let kernel = kernel_process(&agent);
     assert!(agent.stop().unwrap().success());
-    assert!(!lives(kernel), "a polite end waits for it");
+    // A polite end waits for it, but not for long: on a machine that is slow it may still load ahead.
+    assert!(!lives(kernel) || !effort::is_whole(), "a polite end waits for it");
+    wait::until("the kernel process ends", LIMIT, || Ok((!lives(kernel)).then_some(()))).unwrap();
     assert!(bench.has_program() && !bench.passes(81, 80));
 }
 

@@ -14,6 +14,9 @@ use super::{Package, on_path};
 /// Never unpacked: the dynamic loader of the machine works only with its own C library.
 const MACHINE_ONLY: [&str; 2] = ["libc6", "libc-bin"];
 
+/// The keys of all of Debian's releases, where the machine has them; else apt tries those it trusts.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// One package file that is to be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Archive {
@@ -34,20 +37,38 @@ impl Lists {
     /// Fetches the lists of the machine's package sources into a folder of ours, unless that was just
     /// done. A source that fails is not fatal: what counts is whether the packages are found then.
     pub(super) fn fetch(base: &Path) -> Result<Self> {
+        Self::fetch_into(base, "the package lists (the machine's own are missing or out of date)", Vec::new())
+    }
+
+    /// Fetches the lists of a release of Debian into a folder of ours, from the mirror from which the
+    /// machine has its own.
+    pub(super) fn of_release(base: &Path, release: &str) -> Result<Self> {
+        let folder = base.join("releases").join(release);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let keyring = Some(Path::new(KEYRING)).filter(|path| path.is_file());
+        let sources = folder.join("sources.list");
+        fs::write(&sources, super::release::source(&mirror()?, release, keyring))
+            .with_context(|| format!("cannot write {}", sources.display()))?;
+        let options = vec![
+            format!("-oDir::Etc::SourceList={}", sources.display()),
+            "-oDir::Etc::SourceParts=-".to_owned(),
+        ];
+        Self::fetch_into(&folder, &format!("the package lists of Debian's {release}"), options)
+    }
+
+    fn fetch_into(base: &Path, what: &str, mut options: Vec<String>) -> Result<Self> {
         let (lists, cache) = (base.join("lists"), base.join("cache"));
         for folder in [lists.join("partial"), cache.join("archives/partial")] {
             fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        let options = vec![
-            format!("-oDir::State::Lists={}", lists.display()),
-            format!("-oDir::Cache={}", cache.display()),
-        ];
+        options.push(format!("-oDir::State::Lists={}", lists.display()));
+        options.push(format!("-oDir::Cache={}", cache.display()));
         let fetched = Self { options };
         let stamp = base.join("lists-fetched");
         if is_recent(&stamp) {
             return Ok(fetched);
         }
-        eprintln!("  fetching the package lists (the machine's own are missing or out of date)");
+        eprintln!("  fetching {what}");
         match run(fetched.command("apt-get").arg("update")) {
             Ok(_) => fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))?,
             Err(error) => eprintln!("  {error:#}"),
@@ -65,6 +86,19 @@ impl Lists {
 
     pub(super) fn knows(&self, name: &str) -> bool {
         run(self.command("apt-cache").args(["show", "--no-all-versions", name])).is_ok()
+    }
+
+    /// The names that begin so, of packages that can be fetched.
+    pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let names = run(self.command("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(names.lines().filter(|name| self.knows(name)).map(str::to_owned).collect())
+    }
+
+    /// Fetches one package by its name, without what it depends on.
+    pub(super) fn download(&self, name: &str, downloads: &Path) -> Result<PathBuf> {
+        run(self.command("apt-get").args(["download", name]).current_dir(downloads))?;
+        let files = packages_in(downloads)?;
+        files.into_iter().next().with_context(|| format!("apt-get download {name} left no file"))
     }
 
     /// What an installation of `packages` would add to this machine.
@@ -134,6 +168,18 @@ fn fetch(
     }
     let names = archives.iter().map(|archive| format!("{}={}", archive.name, archive.version));
     run(lists.command("apt-get").arg("download").args(names).current_dir(downloads))?;
+    let files = packages_in(downloads)?;
+    ensure!(
+        files.len() == archives.len(),
+        "apt-get download left {} files where {} were expected",
+        files.len(),
+        archives.len()
+    );
+    Ok(files)
+}
+
+/// The package files in a folder.
+fn packages_in(downloads: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(downloads)? {
         let path = entry?.path();
@@ -141,14 +187,21 @@ fn fetch(
             files.push(path);
         }
     }
-    ensure!(
-        files.len() == archives.len(),
-        "apt-get download left {} files where {} were expected",
-        files.len(),
-        archives.len()
-    );
     files.sort();
     Ok(files)
+}
+
+/// Where the machine's own sources have Debian's packages from.
+fn mirror() -> Result<String> {
+    let lists = Lists::system();
+    let mut command = lists.command("apt-get");
+    let sources = run(command.args(["indextargets", "--no-release-info", "--format", "$(REPO_URI)"]))?;
+    // By convention the archive lies below /debian; security updates and others lie beside it.
+    let mirror = sources.lines().find(|uri| uri.trim_end_matches('/').ends_with("/debian"));
+    mirror.map(str::to_owned).context(
+        "apt's sources name no mirror of Debian (an address that ends with /debian/), from which to fetch \
+         another release's packages",
+    )
 }
 
 /// Unpacks one package file; runs none of its scripts.

@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 /// The folder of the launchers in the tree; no package has a file there.
 pub(super) const FOLDER: &str = "launchers";
 
-const PROGRAM_FOLDERS: [&str; 4] = ["usr/sbin", "usr/bin", "sbin", "bin"];
+/// Where packages put programs.
+pub(super) const PROGRAM_FOLDERS: [&str; 4] = ["usr/sbin", "usr/bin", "sbin", "bin"];
 const LIBRARY_FOLDERS: [&str; 2] = ["usr/lib", "lib"];
 const PYTHON_FOLDER: &str = "usr/lib/python3/dist-packages";
 

@@ -10,6 +10,7 @@
 
 mod apt;
 mod launcher;
+mod release;
 
 use std::env;
 use std::ffi::OsString;
@@ -22,9 +23,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
+pub(crate) use release::{Newest, ensure_newest};
+
 /// Where administration programs lie, which the PATH of an ordinary user does not name.
 const SYSTEM_PATHS: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// A shell, a web server and all small tools in one program without libraries.
+pub(crate) const BUSYBOX: Package =
+    Package::alone("busybox-static", "a shell and small tools in one program", &["busybox"]);
+
+/// A web client.
+pub(crate) const CURL: Package = Package::new("curl", "a web client", &["curl"]);
 
 /// A Debian package that something here needs, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +91,21 @@ impl PackageRoot {
         launcher.filter(|path| path.is_file()).or_else(|| on_path(program))
     }
 
+    /// The file of `program` itself, not its launcher.
+    pub(crate) fn file(&self, program: &str) -> Option<PathBuf> {
+        let folders = launcher::PROGRAM_FOLDERS.iter();
+        let files = self.directory.iter().flat_map(|tree| folders.clone().map(|folder| tree.join(folder)));
+        files
+            .map(|folder| folder.join(program))
+            .find(|file| launcher::is_executable(file))
+            .or_else(|| on_path(program))
+    }
+
+    /// Where the packages are unpacked; `None` where the machine itself has every program.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     /// A command that starts `program`, from the packages or else from the machine.
     pub(crate) fn command(&self, program: &str) -> Command {
         Command::new(self.find(program).unwrap_or_else(|| PathBuf::from(program)))
@@ -101,36 +126,42 @@ impl PackageRoot {
 /// # Errors
 /// Where a package can be neither found on this machine nor fetched; the text lists what is needed.
 pub(crate) fn ensure(packages: &[Package]) -> Result<PackageRoot> {
-    let base = base();
-    let directory = base.join(folder_name(packages));
-    if directory.is_dir() {
-        return Ok(PackageRoot { directory: Some(directory) });
-    }
-    if !apt::is_present() {
+    let directory = base().join(folder_name(packages));
+    if !directory.is_dir() && !apt::is_present() {
         return from_machine(packages);
     }
+    match unpacked(&directory, |downloads, tree| fill(packages, downloads, tree)) {
+        Ok(()) => Ok(PackageRoot { directory: Some(directory) }),
+        // Without network, a machine that has all of it can still go on.
+        Err(error) => from_machine(packages).map_err(|needed| error.context(needed)),
+    }
+}
+
+/// Sees to it that there is a folder of unpacked packages, whole: what `fill` puts into its second
+/// folder (the first one is for downloads) becomes that folder.
+fn unpacked(directory: &Path, fill: impl FnOnce(&Path, &Path) -> Result<()>) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let base = base();
     fs::create_dir_all(&base).with_context(|| format!("cannot create {}", base.display()))?;
     let lock_path = base.join(".lock");
     let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
     lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
     if directory.is_dir() {
-        return Ok(PackageRoot { directory: Some(directory) });
+        return Ok(());
     }
     // The lock is held: whatever lies here was left by a run that was interrupted.
     let unfinished = base.join(".unfinished");
     remove_if_there(&unfinished)?;
-    fs::create_dir(&unfinished).with_context(|| format!("cannot create {}", unfinished.display()))?;
-    match fill(packages, &base, &unfinished) {
-        Ok(()) => {
-            let tree = unfinished.join("root");
-            fs::rename(&tree, &directory)
-                .with_context(|| format!("cannot rename {} to {}", tree.display(), directory.display()))?;
-            remove_if_there(&unfinished)?;
-            Ok(PackageRoot { directory: Some(directory) })
-        }
-        // Without network, a machine that has all of it can still go on.
-        Err(error) => from_machine(packages).map_err(|needed| error.context(needed)),
+    let (downloads, tree) = (unfinished.join("downloads"), unfinished.join("root"));
+    for folder in [&downloads, &tree] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
+    fill(&downloads, &tree)?;
+    fs::rename(&tree, directory)
+        .with_context(|| format!("cannot rename {} to {}", tree.display(), directory.display()))?;
+    remove_if_there(&unfinished)
 }
 
 /// Whether [`ensure`] would return at once, from below `target/`.
@@ -150,21 +181,17 @@ pub(crate) fn first_available<'a>(sets: &'a [&'a [Package]]) -> Option<&'a [Pack
     known(&apt::Lists::system()).or_else(|| known(&apt::Lists::fetch(&base()).ok()?))
 }
 
-fn base() -> PathBuf {
+/// Where all of them are unpacked, each set in a folder of its own.
+pub(crate) fn base() -> PathBuf {
     workspace::tools().join("packages")
 }
 
-/// Downloads and unpacks into `unfinished/root`, and writes the launchers.
-fn fill(packages: &[Package], base: &Path, unfinished: &Path) -> Result<()> {
-    let downloads = unfinished.join("downloads");
-    let tree = unfinished.join("root");
-    fs::create_dir(&downloads)?;
-    fs::create_dir(&tree)?;
-    let archives = apt::download(packages, base, &downloads)?;
-    for archive in &archives {
-        apt::unpack(archive, &tree)?;
+/// Downloads and unpacks, and writes the launchers.
+fn fill(packages: &[Package], downloads: &Path, tree: &Path) -> Result<()> {
+    for archive in &apt::download(packages, &base(), downloads)? {
+        apt::unpack(archive, tree)?;
     }
-    launcher::write_all(&tree)
+    launcher::write_all(tree)
 }
 
 /// The programs of the machine itself, if it has all.
@@ -218,7 +245,6 @@ mod tests {
     use super::*;
 
     const NGINX: Package = Package::new("nginx", "a web server", &["nginx"]);
-    const CURL: Package = Package::new("curl", "a client", &["curl"]);
 
     #[test]
     fn a_set_is_one_folder_in_any_order() {
