@@ -96,7 +96,7 @@ fn judge_packet<I: Image, S: State>(
     let judgement = if is_essential(packet, flags) {
         Judgement::without_rule(Verdict::Allow, Reason::Essential)
     } else {
-        by_rules(packet, interface, image, key)
+        by_rules(parsed, interface, flags, image, state, key)
     };
     if packet.first_fragment {
         fragment::remember(parsed, interface, state, &judgement);
@@ -136,9 +136,25 @@ fn is_essential(packet: &Packet, flags: u32) -> bool {
 }
 
 #[inline(always)]
-fn by_rules<I: Image>(packet: &Packet, interface: u32, image: Option<&I>, key: &mut Key) -> Judgement {
+fn by_rules<I: Image, S: State>(
+    parsed: &Parsed,
+    interface: u32,
+    flags: u32,
+    image: Option<&I>,
+    state: &S,
+    key: &mut Key,
+) -> Judgement {
+    let packet = &parsed.packet;
     key.set(packet, interface);
-    match image.and_then(|image| classifier::classify(image, key, packet.is_ipv4())) {
+    let end = image.and_then(|image| {
+        let end = classifier::classify(image, key, packet.is_ipv4())?;
+        // A report tells what the rules say, and takes from no rate.
+        if flags & (setting::LIMITS | setting::REPORT) == setting::LIMITS && end.is_noted() {
+            return Some(state.settle(image, parsed, key, end));
+        }
+        Some(end)
+    });
+    match end {
         Some(end) => Judgement {
             verdict: end.verdict(),
             reason: if end.is_policy() { Reason::Policy } else { Reason::Rule },

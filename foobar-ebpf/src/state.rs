@@ -3,6 +3,7 @@
 //! the walk takes one argument for all. In the kernel they are maps, on the host plain collections.
 
 use crate::fragment::FragmentTable;
+use crate::limit::Limits;
 
 /// Time, as the tables measure it.
 pub trait Clock {
@@ -11,6 +12,6 @@ pub trait Clock {
 }
 
 /// All that a judgement may look up.
-pub trait State: Clock + FragmentTable {}
+pub trait State: Clock + FragmentTable + Limits {}
 
-impl<T: Clock + FragmentTable> State for T {}
+impl<T: Clock + FragmentTable + Limits> State for T {}

@@ -30,9 +30,24 @@ pub struct Agent<'a> {
     // Before the file system of its pins, so that it ends first.
     process: Process,
     binary: PathBuf,
+    folder: PathBuf,
     config: PathBuf,
+    in_host: String,
     metrics: SocketAddr,
     _bpffs: Option<Bpffs>,
+}
+
+/// Where and how an agent starts, beyond the usual.
+#[derive(Debug, Default)]
+pub struct Setting<'s> {
+    /// Holds its folders and its log.
+    pub folder: &'s str,
+    /// Its configuration file, where that is not in the folder.
+    pub config: Option<PathBuf>,
+    /// Lines more of `[host]`.
+    pub in_host: &'s str,
+    /// A command that starts it, with arguments.
+    pub prefix: &'s [&'s str],
 }
 
 impl<'a> Agent<'a> {
@@ -53,15 +68,37 @@ impl<'a> Agent<'a> {
         bpffs: Option<Bpffs>,
         config: &str,
     ) -> Result<Self> {
-        let path = folder.join("foobar.toml");
-        write_config(&path, host.label(), folder, config)?;
-        let mut command = host.command(binary)?;
+        let folder = folder.to_str().context("a folder whose name is text")?;
+        Self::start_set(binary, host, Setting { folder, ..Setting::default() }, bpffs, config)
+    }
+
+    /// As [`Agent::start_in`], in a setting.
+    pub fn start_set(
+        binary: &Path,
+        host: &'a Host,
+        setting: Setting<'_>,
+        bpffs: Option<Bpffs>,
+        config: &str,
+    ) -> Result<Self> {
+        let Setting { folder, config: path, in_host, prefix } = setting;
+        let folder = Path::new(folder);
+        let path = path.unwrap_or_else(|| folder.join("foobar.toml"));
+        write_config(&path, &host_section(host, folder, in_host), config)?;
+        let mut command = match prefix {
+            [] => host.command(binary)?,
+            [program, arguments @ ..] => {
+                let mut command = host.command(program)?;
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
         command.arg("run").arg("--config").arg(&path).env("RUST_BACKTRACE", "1");
         let process =
             Process::spawn(&format!("agent of {}", host.label()), command, &folder.join("agent.log"))?;
         let metrics = METRICS_ADDRESS.parse().context("not an address")?;
-        let binary = binary.to_owned();
-        let mut agent = Self { host, process, binary, config: path, metrics, _bpffs: bpffs };
+        let (binary, folder) = (binary.to_owned(), folder.to_owned());
+        let in_host = in_host.to_owned();
+        let mut agent = Self { host, process, binary, folder, config: path, in_host, metrics, _bpffs: bpffs };
         // It takes questions only when all of it stands: metrics are served a little earlier.
         let ready = wait::until("the agent answers on its control socket", START_LIMIT, || {
             agent.process.expect_running()?;
@@ -75,8 +112,7 @@ impl<'a> Agent<'a> {
 
     /// Replaces the configuration file; nothing happens until a reload.
     pub fn write(&self, config: &str) -> Result<()> {
-        let folder = self.config.parent().context("a configuration file lies in a folder")?;
-        write_config(&self.config, self.host.label(), folder, config)
+        write_config(&self.config, &host_section(self.host, &self.folder, &self.in_host), config)
     }
 
     /// `foobar-agent reload`; its standard output.
@@ -192,15 +228,19 @@ pub fn binary() -> Result<PathBuf> {
     newest.with_context(|| format!("no foobar-agent in {}: build it, or set FOOBAR_AGENT", target.display()))
 }
 
-fn write_config(path: &Path, name: &str, folder: &Path, config: &str) -> Result<()> {
-    let folder = folder.display();
-    let text = format!(
-        "{config}\n[host]\nname = \"{name}\"\nrun_dir = \"{folder}/run\"\nstate_dir = \"{folder}/state\"\n\
-         pin_dir = \"{folder}/bpf/foobar\"\n"
-    );
+fn host_section(host: &Host, folder: &Path, more: &str) -> String {
+    format!(
+        "[host]\nname = \"{name}\"\nrun_dir = \"{folder}/run\"\nstate_dir = \"{folder}/state\"\n\
+         pin_dir = \"{folder}/bpf/foobar\"\n{more}",
+        name = host.label(),
+        folder = folder.display(),
+    )
+}
+
+fn write_config(path: &Path, host_section: &str, config: &str) -> Result<()> {
     // In one step, so that a reload never sees half a file.
     let new = path.with_extension("new");
-    fs::write(&new, text)
+    fs::write(&new, format!("{config}\n{host_section}"))
         .and_then(|()| fs::rename(&new, path))
         .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -26,7 +26,7 @@ mod sys;
 pub mod wait;
 pub mod wire;
 
-pub use agent::Agent;
+pub use agent::{Agent, Setting};
 pub use host::Host;
 pub use link::{Bridge, Link};
 pub use metrics::Metrics;

@@ -99,6 +99,20 @@ pub enum BalancerError {
         /// The key file.
         key: PathBuf,
     },
+    /// Nobody to trust where backends are spoken to in TLS.
+    #[error(
+        "no certificate authority can be used for TLS to the backends: {reason}; name one as `ca` in [balancer.pools.tls]"
+    )]
+    Authorities {
+        /// What was tried, and what came of it.
+        reason: String,
+    },
+    /// A name that no certificate can bear.
+    #[error("server_name {name:?}: no certificate can bear this name")]
+    ServerName {
+        /// The configured name.
+        name: String,
+    },
     /// The TLS library refused its own settings.
     #[error("TLS cannot be set up: {source}")]
     Tls {

@@ -139,7 +139,7 @@ async fn forward(
             failed.shared.counts.on(worker.core).retries.add(1);
         }
 
-        let upstream = match backend.connection(worker.core).await {
+        let upstream = match backend.connection(worker.core, &pool.hops[index]).await {
             Ok(upstream) => upstream,
             Err(error) => {
                 eject(backend, &error);

@@ -1,5 +1,5 @@
-//! Active checks: one thread connects to every backend once a second and closes again,
-//! sending nothing, so no request is counted anywhere. It alone takes a backend back; the
+//! Active checks: one thread connects to every backend once a second, shakes hands where the pool
+//! speaks TLS, and closes again, sending nothing, so no request is counted anywhere. It alone takes a backend back; the
 //! request path takes one out at once when it cannot connect.
 
 use std::io;
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::hop::Hop;
 use super::limits::{CHECK_INTERVAL, CHECK_TIMEOUT};
 use super::state::Backend;
 use super::worker::Shared;
@@ -23,12 +23,9 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         let started = Instant::now();
         let state = shared.state.load_full();
-        join_all(
-            state
-                .pools
-                .iter()
-                .flat_map(|pool| pool.backends.iter().map(|backend| check(&pool.name, backend))),
-        )
+        join_all(state.pools.iter().flat_map(|pool| {
+            pool.backends.iter().zip(&pool.hops).map(|(backend, hop)| check(&pool.name, backend, hop))
+        }))
         .await;
         drop(state);
         tokio::select! {
@@ -38,8 +35,8 @@ pub(super) async fn run(shared: Arc<Shared>, stop: Arc<AtomicBool>) {
     }
 }
 
-async fn check(pool: &str, backend: &Backend) {
-    let result = match timeout(CHECK_TIMEOUT, TcpStream::connect(backend.address)).await {
+async fn check(pool: &str, backend: &Backend, hop: &Hop) {
+    let result = match timeout(CHECK_TIMEOUT, hop.connect()).await {
         Ok(connected) => connected.map(drop),
         Err(late) => Err(late.into()),
     };

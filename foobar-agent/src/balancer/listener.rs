@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::counters::{ListenerCounts, PerCore};
 use super::error::BalancerError;
 use super::limits::BACKLOG;
+use crate::desk;
 
 /// One address that the balancer listens on; it outlives a reload that keeps the address.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     // Accepted sockets inherit this on Linux.
     socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
+    desk::bind(&socket, address)?;
     Ok(socket)
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::hop::Hop;
 use super::limits::{UPSTREAM_IDLE_CONNECTIONS, UPSTREAM_IDLE_TICKS};
 use super::state::{Backend, State};
 use super::upstream::Upstream;
@@ -52,13 +53,13 @@ impl LocalBackend {
     }
 
     /// An idle connection, or a new one.
-    pub(super) async fn connection(&self, core: usize) -> io::Result<Box<Upstream>> {
+    pub(super) async fn connection(&self, core: usize, hop: &Hop) -> io::Result<Box<Upstream>> {
         // Whether the backend has closed it shows before anything is sent.
         if let Some(upstream) = self.pop() {
             return Ok(upstream);
         }
         let counts = self.shared.counts.on(core);
-        let opened = Upstream::open(self.shared.address, &self.watches).await;
+        let opened = Upstream::open(hop, &self.watches).await;
         match &opened {
             Ok(_) => counts.connections_opened.add(1),
             Err(_) => counts.connect_failures.add(1),

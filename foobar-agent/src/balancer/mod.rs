@@ -19,6 +19,7 @@ mod forward;
 mod gather;
 mod headers;
 mod health;
+mod hop;
 mod host;
 mod limits;
 mod listener;

@@ -27,6 +27,7 @@ mod tests {
 
     fn pool(backups: &[bool]) -> Vec<Arc<Backend>> {
         let backend = |&backup: &bool| model::Backend {
+            server_name: None,
             name: "b".to_owned(),
             address: "127.0.0.1:1".parse().unwrap(),
             backup,

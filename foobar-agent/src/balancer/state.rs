@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use super::counters::{BackendCounts, CodeCounts, Counter, Histogram, PerCore};
 use super::error::BalancerError;
+use super::hop::Hop;
 use super::listener::Listener;
 use super::tls::CertificateStore;
 use crate::config::model;
@@ -52,6 +53,9 @@ pub(super) struct Pool {
     pub(super) name: String,
     pub(super) position: Arc<Position>,
     pub(super) backends: Vec<Arc<Backend>>,
+    /// How to reach each of `backends`.
+    pub(super) hops: Vec<Hop>,
+    tls: Option<model::PoolTls>,
 }
 
 /// Round-robin position: the one thing that all cores write on the request path.
@@ -70,6 +74,7 @@ impl Position {
 pub(super) struct Backend {
     pub(super) name: String,
     pub(super) address: SocketAddr,
+    server_name: Option<String>,
     pub(super) backup: bool,
     up: AtomicBool,
     pub(super) counts: PerCore<BackendCounts>,
@@ -83,6 +88,7 @@ impl Backend {
         Self {
             name: config.name.clone(),
             address: config.address,
+            server_name: config.server_name.clone(),
             backup: config.backup,
             up: AtomicBool::new(true),
             counts: PerCore::new(cores),
@@ -112,7 +118,8 @@ impl State {
             return Err(BalancerError::NoCertificate);
         }
         let certificates = CertificateStore::load(&config.certificates)?;
-        let pools: Vec<_> = config.pools.iter().map(|pool| Pool::build(pool, previous, cores)).collect();
+        let pools = config.pools.iter().map(|pool| Pool::build(pool, previous, cores));
+        let pools = pools.collect::<Result<Vec<_>, _>>()?;
         let mut sites = Vec::with_capacity(config.sites.len());
         let mut hosts = HashMap::new();
         for (index, site) in config.sites.iter().enumerate() {
@@ -137,23 +144,27 @@ impl State {
 }
 
 impl Pool {
-    fn build(config: &model::Pool, previous: Option<&State>, cores: usize) -> Self {
+    fn build(config: &model::Pool, previous: Option<&State>, cores: usize) -> Result<Self, BalancerError> {
         let before = previous.and_then(|state| state.pools.iter().find(|pool| pool.name == config.name));
+        // Connections that are open to a backend are of its pool's TLS: another one has none yet.
+        let alike = before.filter(|pool| pool.tls == config.tls);
         let keep = |wanted: &model::Backend| {
             let same = |backend: &&Arc<Backend>| {
-                (&backend.name, backend.address, backend.backup)
-                    == (&wanted.name, wanted.address, wanted.backup)
+                (&backend.name, backend.address, &backend.server_name, backend.backup)
+                    == (&wanted.name, wanted.address, &wanted.server_name, wanted.backup)
             };
-            before.and_then(|pool| pool.backends.iter().find(same)).map(Arc::clone)
+            alike.and_then(|pool| pool.backends.iter().find(same)).map(Arc::clone)
         };
         let build = |backend: &model::Backend| {
             keep(backend).unwrap_or_else(|| Arc::new(Backend::new(backend, cores)))
         };
-        Self {
+        Ok(Self {
             name: config.name.clone(),
             position: before.map_or_else(Arc::default, |pool| Arc::clone(&pool.position)),
             backends: config.backends.iter().map(build).collect(),
-        }
+            hops: Hop::of_pool(config)?,
+            tls: config.tls.clone(),
+        })
     }
 }
 

@@ -21,10 +21,12 @@ use super::counters::HandshakeFailure;
 use super::error::BalancerError;
 use super::state::State;
 use crate::config::model::CertificateFiles;
+use crate::desk;
 
 /// ALPN name of HTTP/2.
 pub(super) const ALPN_H2: &[u8] = b"h2";
-const ALPN_HTTP11: &[u8] = b"http/1.1";
+/// ALPN name of HTTP/1.1.
+pub(super) const ALPN_HTTP11: &[u8] = b"http/1.1";
 
 /// One certificate with its key, ready to sign.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(super) struct Certificate {
     pub(super) name: String,
     /// Seconds since 1970-01-01 UTC.
     pub(super) not_after: i64,
-    key: Arc<CertifiedKey>,
+    pub(super) key: Arc<CertifiedKey>,
 }
 
 /// All certificates by the names that they are for.
@@ -92,18 +94,16 @@ impl CertificateStore {
     }
 }
 
-fn load_certificate(
+/// Reads a chain and its key, with the DNS names that the leaf bears.
+pub(super) fn load_certificate(
     files: &CertificateFiles,
     provider: &CryptoProvider,
 ) -> Result<(Certificate, Vec<String>), BalancerError> {
     let unreadable = |path: &Path, source| BalancerError::Read { path: path.to_owned(), source };
-    let no_certificate = |source| match source {
-        pem::Error::Io(source) => unreadable(&files.cert, source),
-        source => BalancerError::CertificatePem { path: files.cert.clone(), source },
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<_, _>>)
-        .map_err(no_certificate)?;
+    let no_certificate = |source| BalancerError::CertificatePem { path: files.cert.clone(), source };
+    let text = desk::read(&files.cert).map_err(|source| unreadable(&files.cert, source))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(no_certificate)?;
     let leaf = chain.first().ok_or_else(|| no_certificate(pem::Error::NoItemsFound))?;
     let (mut names, not_after, subject) = describe(leaf).map_err(|reason| {
         BalancerError::CertificateInvalid { path: files.cert.clone(), reason: reason.to_string() }
@@ -111,10 +111,9 @@ fn load_certificate(
     names.sort_by_key(|name| name.starts_with("*."));
     let name = names.first().cloned().unwrap_or(subject);
 
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
-        pem::Error::Io(source) => unreadable(&files.key, source),
-        source => BalancerError::KeyPem { path: files.key.clone(), source },
-    })?;
+    let text = desk::read(&files.key).map_err(|source| unreadable(&files.key, source))?;
+    let key = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|source| BalancerError::KeyPem { path: files.key.clone(), source })?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|source| match source {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             BalancerError::KeyMismatch { cert: files.cert.clone(), key: files.key.clone() }

@@ -4,7 +4,6 @@
 
 use std::future::Future as _;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,9 +16,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::body::{Progress, RequestBody};
+use super::hop::{Hop, Stream};
 use super::limits::{CONNECT_TIMEOUT, RESPONSE_HEAD_TICKS, UPSTREAM_BUFFER_BYTES};
 use super::relay::Relay;
 use super::watch::{Watch, Watches};
@@ -29,7 +28,7 @@ use super::watch::{Watch, Watches};
 pub(super) struct Upstream {
     sender: SendRequest<RequestBody>,
     /// Gone once it has ended.
-    connection: Option<Connection<TokioIo<TcpStream>, RequestBody>>,
+    connection: Option<Connection<TokioIo<Stream>, RequestBody>>,
     relay: Arc<Relay>,
     /// The relay as a waker.
     waker: Waker,
@@ -54,10 +53,9 @@ pub(super) enum Failure {
 }
 
 impl Upstream {
-    /// Connects to `address`.
-    pub(super) async fn open(address: SocketAddr, watches: &Rc<Watches>) -> io::Result<Box<Self>> {
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
-        stream.set_nodelay(true)?;
+    /// Connects to a backend.
+    pub(super) async fn open(hop: &Hop, watches: &Rc<Watches>) -> io::Result<Box<Self>> {
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, hop.connect()).await??;
         let (sender, connection) = Builder::new()
             .max_buf_size(UPSTREAM_BUFFER_BYTES)
             .handshake(TokioIo::new(stream))
@@ -174,10 +172,7 @@ fn on_deadline<T>(watch: &Watch, upload: &RequestBody) -> Poll<Result<T, Failure
 }
 
 /// Drives the connection; what ends it is told to the answer or the body that waits on it.
-fn poll_connection(
-    connection: &mut Option<Connection<TokioIo<TcpStream>, RequestBody>>,
-    cx: &mut Context<'_>,
-) {
+fn poll_connection(connection: &mut Option<Connection<TokioIo<Stream>, RequestBody>>, cx: &mut Context<'_>) {
     if let Some(open) = connection
         && Pin::new(open).poll(cx).is_ready()
     {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::apply::ApplyOptions;
 use super::explain::ExplainOptions;
 use super::plan::PlanOptions;
 use super::target::Target;
@@ -18,6 +19,7 @@ Examples:
   foobar-agent run                             run here, until Ctrl-C
   foobar-agent status                          what does the agent see?
   foobar-agent reload                          take the changed file
+  foobar-agent apply --confirm 60s             take it, and go back unless I confirm
   foobar-agent rules                           which rule decides how much?
 
 Exit codes:
@@ -48,6 +50,12 @@ pub(super) enum Command {
     Verify(VerifyOptions),
     /// Have the agent take its configuration anew: all of it or, with an error, nothing
     Reload(Target),
+    /// Put a configuration in force, for good or until a deadline by which somebody must confirm it
+    Apply(ApplyOptions),
+    /// Keep what `apply --confirm` has put in force
+    Confirm(Target),
+    /// Go back to the configuration before the one in force, or end its trial
+    Rollback(Target),
     /// Show interfaces, rules, drops, services, backends and what needs attention
     Status(Look),
     /// List the rules in order of judgement, with the packets that each decided
@@ -78,6 +86,9 @@ pub struct RunOptions {
     /// End with an error where a configured interface is missing, instead of waiting for it
     #[arg(long)]
     pub strict: bool,
+    /// Take the place of other XDP programs on configured interfaces, which otherwise are refused
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// `foobar-agent check`
@@ -156,7 +167,7 @@ mod tests {
         let Command::Run(options) = parse("foobar-agent run --config /tmp/f.toml --strict").unwrap() else {
             panic!("not run");
         };
-        let expected = RunOptions { config: Some("/tmp/f.toml".into()), strict: true };
+        let expected = RunOptions { config: Some("/tmp/f.toml".into()), strict: true, replace: false };
         assert_eq!(options, expected);
         let Command::Run(options) = parse("foobar-agent run").unwrap() else { panic!("not run") };
         assert_eq!(options, RunOptions::default());
@@ -182,7 +193,9 @@ mod tests {
 
     #[test]
     fn what_looks_at_an_agent_can_name_it() {
-        for command in ["status", "rules", "backends", "reload", "detach", "datapath-log off"] {
+        for command in
+            ["status", "rules", "backends", "reload", "confirm", "rollback", "detach", "datapath-log off"]
+        {
             assert!(parse(&format!("foobar-agent {command} --run-dir /run/a")).is_ok(), "{command}");
             assert!(parse(&format!("foobar-agent {command} --config /etc/a.toml")).is_ok(), "{command}");
             let both = parse(&format!("foobar-agent {command} --config /etc/a.toml --run-dir /run/a"));

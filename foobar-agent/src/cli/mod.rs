@@ -12,6 +12,7 @@ pub use self::failure::Failure;
 use self::print::Style;
 
 mod act;
+mod apply;
 mod arguments;
 mod check;
 mod explain;
@@ -56,6 +57,9 @@ fn answer(command: &Command, style: Style) -> Output {
         Command::Verify(options) => verify::verify(options, style),
         Command::Plan(options) => plan::plan(options, write_out),
         Command::Reload(target) => act::reload(target),
+        Command::Apply(options) => apply::apply(options, write_out),
+        Command::Confirm(target) => apply::confirm(target),
+        Command::Rollback(target) => apply::roll_back(target),
         Command::Detach(target) => act::detach(target),
         Command::DatapathLog(options) => act::datapath_log(options),
         Command::Status(look) => look.show(|snapshot| status::render(snapshot, print::now_seconds(), style)),

@@ -9,7 +9,10 @@ use super::lists;
 use super::print::{Style, counted, span};
 use crate::balancer::BalancerSnapshot;
 use crate::monitor::collector::{can_refuse, refused_packets};
-use crate::monitor::snapshot::{InterfaceSnapshot, ReloadSnapshot, RuleSnapshot, Snapshot};
+use crate::monitor::snapshot::{
+    InterfaceSnapshot, RefusedSnapshot, ReloadSnapshot, RuleSnapshot, Snapshot, TrialSnapshot,
+};
+use crate::privileges::{Kept, Privileges};
 
 /// Rules shown; `foobar-agent rules` shows all.
 const TOP_RULES: usize = 8;
@@ -33,6 +36,7 @@ pub(super) fn render(snapshot: &Snapshot, now_seconds: f64, style: Style) -> Str
         }
         sections.extend(certificates(balancer, now_seconds, style));
     }
+    sections.extend(privileges(snapshot, style));
     sections.join("\n")
 }
 
@@ -54,6 +58,18 @@ fn head(snapshot: &Snapshot, now_seconds: f64) -> String {
 /// What is not as it should be, one line each.
 fn attention(snapshot: &Snapshot, now_seconds: f64) -> Option<String> {
     let mut lines = Vec::new();
+    if let Some(TrialSnapshot { ends_at_seconds, before }) = &snapshot.standing.trial {
+        lines.push(format!(
+            "on trial: in {} generation {before} judges again, unless somebody says `foobar-agent confirm`",
+            span(ends_at_seconds - now_seconds)
+        ));
+    }
+    if let Some(RefusedSnapshot { configuration, why, at_seconds }) = &snapshot.standing.refused {
+        let ago = span(now_seconds - at_seconds);
+        lines.push(format!(
+            "{configuration} was {why} {ago} ago: the same text is taken only by `foobar-agent apply`"
+        ));
+    }
     for interface in snapshot.interfaces.iter().filter(|interface| interface.mode.is_none()) {
         lines.push(format!("{} is not attached: its packets are not judged", interface.name));
     }
@@ -113,6 +129,24 @@ fn answers(snapshot: &Snapshot, style: Style) -> Option<String> {
     (!rows.is_empty()).then(|| titled("Answers to rejected packets", &table))
 }
 
+/// What each process of the agent has kept.
+fn privileges(snapshot: &Snapshot, style: Style) -> Option<String> {
+    let Privileges { agent, kernel } = snapshot.privileges.as_ref()?;
+    let row = |process: &str, kept: &Kept| {
+        let capabilities = kept.capabilities.join(" ");
+        vec![
+            process.to_owned(),
+            kept.user.clone(),
+            if capabilities.is_empty() { "-".to_owned() } else { capabilities.replace("CAP_", "") },
+            kept.landlock.map_or_else(|| "OFF".to_owned(), |abi| format!("ABI {abi}")),
+            if kept.seccomp { "on" } else { "OFF" }.to_owned(),
+        ]
+    };
+    let rows = [row("agent", agent), row("kernel process", kernel)];
+    let table = style.table(&["PROCESS", "USER", "CAPABILITIES", "LANDLOCK", "SECCOMP"], rows);
+    Some(titled("Privileges", &table))
+}
+
 fn rules(rules: &[RuleSnapshot], style: Style) -> Option<String> {
     let mut top: Vec<&RuleSnapshot> = rules.iter().collect();
     top.sort_by_key(|rule| Reverse(rule.packets));
@@ -122,7 +156,7 @@ fn rules(rules: &[RuleSnapshot], style: Style) -> Option<String> {
     } else {
         "Rules by packets".to_owned()
     };
-    (!rules.is_empty()).then(|| titled(&title, &lists::rules(top, style)))
+    (!rules.is_empty()).then(|| titled(&title, &lists::hits(top, style)))
 }
 
 fn services(snapshot: &Snapshot, style: Style) -> Option<String> {

@@ -1,8 +1,8 @@
 //! `foobar-agent verify`: whether this kernel takes the datapath, and what it costs its verifier.
 //! Attaches nothing and needs no agent.
 
-use foobar_ebpf::abi::SERVICES_MAX;
 use foobar_ebpf::abi::image::{DIAGRAMS_MAX, HEADER_UNITS, Header, Unit};
+use foobar_ebpf::abi::{SERVICES_MAX, setting};
 use foobar_ebpf::verdict::Verdict;
 use serde::Serialize;
 
@@ -28,15 +28,20 @@ struct Program {
 }
 
 pub(super) fn verify(options: &VerifyOptions, style: Style) -> Output {
+    let noted = setting::LIMITS | setting::LOG;
     let variants = [
-        ("nothing is judged", None, 0, 0),
-        ("rules in one diagram", Some(Verdict::Drop), 1, 0),
-        ("rules in one diagram, reject", Some(Verdict::Reject), 1, 0),
-        ("rules in four diagrams, reject, 16 services", Some(Verdict::Reject), DIAGRAMS_MAX, SERVICES_MAX),
+        ("nothing is judged", None, 0, 0, 0),
+        ("rules in one diagram", Some(Verdict::Drop), 1, 0, 0),
+        ("rules in one diagram, reject", Some(Verdict::Reject), 1, 0, 0),
+        ("rules in one diagram, rates and logs", Some(Verdict::Drop), 1, 0, noted),
+        ("rules in four diagrams, reject, 16 services", Some(Verdict::Reject), DIAGRAMS_MAX, SERVICES_MAX, 0),
+        ("all of that", Some(Verdict::Reject), DIAGRAMS_MAX, SERVICES_MAX, noted),
     ];
     let mut programs = Vec::with_capacity(variants.len());
-    for (what, default, diagrams, services) in variants {
-        let mut bed = Bed::new(&generation(default, diagrams, services)?)?;
+    for (what, default, diagrams, services, flags) in variants {
+        let mut generation = generation(default, diagrams, services)?;
+        generation.flags |= flags;
+        let mut bed = Bed::new(&generation)?;
         programs.push(Program { what, instructions: bed.verified_instructions()?, limit: LIMIT });
     }
     if options.json {

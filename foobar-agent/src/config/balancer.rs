@@ -6,12 +6,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::addresses::read_listen;
-use super::host::path;
+use super::host::file;
 use super::model::{Balancer, CertificateFiles, Site};
 use super::names::read_site_host;
 use super::pools::{self, NamedPool};
 use super::reader::{Table, Value};
 use super::suggest::{one_of, quoted};
+use crate::desk;
 
 /// More worker threads than any host has cores.
 const MAX_WORKERS: u16 = 1024;
@@ -67,9 +68,9 @@ fn certificate(mut table: Table<'_>) -> Option<CertificateFiles> {
 }
 
 /// Whether it can be read is for the balancer to find out, perhaps on another host.
-fn existing_file(value: Value<'_>) -> Option<PathBuf> {
-    let path = path(value)?;
-    if path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+pub(super) fn existing_file(value: Value<'_>) -> Option<PathBuf> {
+    let path = file(value)?;
+    if desk::is_absent(&path) {
         let message = format!("there is no file {}", quoted(&path.to_string_lossy()));
         value.warning(message, "the agent will not start without it; paths are relative to this file");
     }

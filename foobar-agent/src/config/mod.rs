@@ -27,6 +27,7 @@ mod pools;
 mod ports;
 mod prefix_file;
 mod protocols;
+mod rate;
 mod reader;
 mod report;
 mod rules;
@@ -44,6 +45,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::diagnostics::{Diagnostic, Diagnostics, Excerpt, Severity};
 use self::firewall::Places;
 pub use self::here::{Here, LocalInterface, SshSession};
@@ -52,6 +55,7 @@ use self::model::Config;
 use self::reader::Table;
 use self::report::Report;
 use self::source::{Source, whole};
+use crate::desk;
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
 
@@ -59,7 +63,7 @@ use crate::firewall::numbers::InterfaceNumbers;
 const DEFAULT: &str = include_str!("default.toml");
 /// Longest configuration file, in bytes: room for several hundred thousand rules. Reading one
 /// takes some thirty times its size in memory; large sets have files of their own.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_FILE_BYTES: usize = 64 << 20;
 
 /// A configuration that can be used, and what somebody should look at all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +72,37 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings only.
     pub warnings: Diagnostics,
+    /// The files that it names: prefixes, certificates, keys.
+    pub files: Vec<PathBuf>,
     /// Memory that the rules will take in the kernel, in bytes; worked out by [`check`] only.
     pub image_bytes: Option<usize>,
+}
+
+/// A configuration as somebody wrote it: a text, and where it is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Its file; paths in the text are relative to that file's folder.
+    pub path: PathBuf,
+    /// What the file says.
+    pub text: String,
+}
+
+impl Document {
+    /// Reads a configuration file, and nothing that it names.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no text.
+    pub fn read(path: &Path) -> Result<Self, Diagnostics> {
+        Ok(Self { text: read_text(path)?, path: path.to_owned() })
+    }
+
+    /// Checks it, with the prefix files that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, warnings included.
+    pub fn load(&self) -> Result<Loaded, Diagnostics> {
+        read(&source_of(&self.path, self.text.clone()), None)
+    }
 }
 
 /// Reads a configuration file and the prefix files that it names.
@@ -106,6 +139,16 @@ pub fn embedded_default() -> Loaded {
 }
 
 fn open(path: &Path) -> Result<Source, Diagnostics> {
+    Ok(source_of(path, read_text(path)?))
+}
+
+fn source_of(path: &Path, text: String) -> Source {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let folder = absolute.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+    Source::new(path.to_owned(), folder, text, HostNames::default())
+}
+
+fn read_text(path: &Path) -> Result<String, Diagnostics> {
     let unusable = |message, hint| Diagnostics::new(vec![whole(path, Severity::Error, message, hint)]);
     let bytes = read_file(path).map_err(|error| {
         unusable(
@@ -113,29 +156,23 @@ fn open(path: &Path) -> Result<Source, Diagnostics> {
             "write the path of a configuration; without one it is /etc/foobar/foobar.toml",
         )
     })?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
+    if bytes.len() > MAX_FILE_BYTES {
         let message = format!("the configuration has more than {MAX_FILE_BYTES} bytes");
         return Err(unusable(message, "move lists of addresses to files: set = { file = \"list.txt\" }"));
     }
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let folder = absolute.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-    let source = |text| Source::new(path.to_owned(), folder, text, HostNames::default());
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(source(text)),
-        Err(error) => {
-            let invalid = error.utf8_error().valid_up_to();
-            let source = source(String::from_utf8_lossy(error.as_bytes()).into_owned());
-            let report = Report::new(&source);
-            report.error(&(invalid..invalid + 1), "the file is not UTF-8 from here on", "save it as UTF-8");
-            Err(report.finish())
-        }
-    }
+    String::from_utf8(bytes).map_err(|error| {
+        let invalid = error.utf8_error().valid_up_to();
+        let source = source_of(path, String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let report = Report::new(&source);
+        report.error(&(invalid..invalid + 1), "the file is not UTF-8 from here on", "save it as UTF-8");
+        report.finish()
+    })
 }
 
 /// At most one byte more than a configuration may have. A pipe will do: `check` may be given one.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    desk::or_ask(File::open(path), path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -159,7 +196,11 @@ fn read(source: &Source, here: Option<&Here>) -> Result<Loaded, Diagnostics> {
     let image_bytes = here.and_then(|here| look_closer(&config, &places, here, &report));
     let failed = report.has_errors();
     let found = report.finish();
-    if failed { Err(found) } else { Ok(Loaded { config, warnings: found, image_bytes }) }
+    if failed {
+        Err(found)
+    } else {
+        Ok(Loaded { config, warnings: found, files: source.files(), image_bytes })
+    }
 }
 
 /// What only [`check`] says; gives the bytes of the image.

@@ -26,6 +26,8 @@ pub struct Config {
 pub struct Host {
     /// Name of this host; by default the kernel's host name.
     pub name: String,
+    /// Who the agent becomes after its start: `host.user`.
+    pub user: Option<String>,
     /// Holds the control socket.
     pub run_dir: PathBuf,
     /// What must last over a restart.
@@ -108,8 +110,22 @@ pub struct Pool {
     pub name: String,
     /// How a backend is picked.
     pub algorithm: Algorithm,
+    /// TLS to the backends; absent, they are spoken to in clear text.
+    pub tls: Option<PoolTls>,
     /// At least one backend, in file order.
     pub backends: Vec<Backend>,
+}
+
+/// `[balancer.pools.tls]`: the hop to the backends is TLS, and each backend is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolTls {
+    /// PEM file of the authorities that may speak for the backends; absent, the system's.
+    pub ca: Option<PathBuf>,
+    /// Name that the backends' certificates must bear, sent as SNI; absent, each must bear the
+    /// backend's IP address.
+    pub server_name: Option<String>,
+    /// What this host shows to backends that ask who it is.
+    pub client: Option<CertificateFiles>,
 }
 
 /// `algorithm`
@@ -126,6 +142,8 @@ pub struct Backend {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Overrides [`PoolTls::server_name`].
+    pub server_name: Option<String>,
     /// Takes traffic only while every other one is down (active-passive).
     pub backup: bool,
 }

@@ -15,6 +15,7 @@ use super::reader::Value;
 use super::report::Report;
 use super::source::saturating_u32;
 use super::suggest::quoted;
+use crate::desk;
 
 /// Longest line, in bytes: room for a comment, but not for a file that is no text.
 const MAX_LINE_BYTES: usize = 4096;
@@ -114,7 +115,8 @@ impl Lines<'_> {
     /// Opens without waiting for a writer, as a FIFO would have it.
     fn open(&self) -> Result<File, FileError> {
         let io = |error| FileError::Io { path: self.quoted(), error };
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(self.path).map_err(io)?;
+        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(self.path);
+        let file = desk::or_ask(opened, self.path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         let kind = metadata.file_type();
         if !kind.is_file() {

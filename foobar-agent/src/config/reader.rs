@@ -85,15 +85,6 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A key of the design that this version does not act on: refused by name, because no key is ignored.
-    pub(super) fn refuse(&mut self, key: &'static str, hint: &str) {
-        self.known.push(key);
-        if let Some((key_place, _)) = self.entries.get_key_value(key) {
-            let message = format!("`{key}` comes in a later version, this one cannot do it");
-            self.report.error(&key_place.span(), message, hint);
-        }
-    }
-
     /// Every key with its place and value: for tables whose keys are names that the user gives.
     pub(super) fn into_entries(self) -> impl Iterator<Item = (&'a str, Span, Value<'a>)> {
         let report = self.report;

@@ -7,7 +7,7 @@ use super::names::{Names, read_interface};
 use super::reader::{Table, Value};
 use super::sets::Sets;
 use super::source::Span;
-use super::{icmp, ports, protocols, tcp_flags};
+use super::{icmp, ports, protocols, rate, tcp_flags};
 use crate::firewall::ruleset::Rule;
 
 /// The rules in file order, and where the table of each begins.
@@ -37,12 +37,8 @@ fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) 
         names.dedup();
         names
     });
-    table.refuse("rate", "remove it: the rule then has no limit");
-    table.refuse("rate_per", "remove it: the rule then has no limit");
-    table.refuse(
-        "log",
-        "remove it: the metric foobar_firewall_rule_packets_total counts what the rule matches",
-    );
+    let rate = rate::read(&mut table, of);
+    let log = rate::read_log(table.optional("log"));
     table.finish();
     let (name, action) = (name?, action?);
     let rule = Rule {
@@ -57,6 +53,8 @@ fn rule<'a>(mut table: Table<'a>, names: &mut Names, lists: &mut Lists<'a, '_>) 
         icmp_types,
         tcp_flags,
         interfaces,
+        rate,
+        log,
     };
     Some((rule, span))
 }

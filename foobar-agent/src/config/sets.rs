@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::addresses::read_prefix;
-use super::host::path;
 use super::members::Members;
 use super::names::Names;
 use super::prefix_file;
@@ -236,7 +235,7 @@ fn from_files(value: Value<'_>, members: &mut Members) {
     let files = table.required("file", "file = \"blocklist.txt\"");
     table.finish();
     for file in files.map(Value::one_or_list).unwrap_or_default() {
-        if let Some(path) = path(file) {
+        if let Some(path) = super::host::file(file) {
             prefix_file::read(&path, file, members);
         }
     }

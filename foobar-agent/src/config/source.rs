@@ -1,7 +1,7 @@
 //! The text of the configuration file and positions in it. Every position costs the same to
 //! find, however long a line is: a generated file may be one line.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,8 @@ pub(super) struct Source {
     /// Characters before each block.
     block_chars: OnceCell<Vec<u32>>,
     host_names: HostNames,
+    /// Files that the text names.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Source {
@@ -31,7 +33,8 @@ impl Source {
         let line_feeds = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
         let line_starts =
             std::iter::once(0).chain(line_feeds.map(|(at, _)| saturating_u32(at + 1))).collect();
-        Self { path, folder, text, line_starts, block_chars: OnceCell::new(), host_names }
+        let (block_chars, files) = (OnceCell::new(), RefCell::default());
+        Self { path, folder, text, line_starts, block_chars, host_names, files }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -41,6 +44,18 @@ impl Source {
     /// A path that the file names, absolute.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         self.folder.join(path)
+    }
+
+    /// A file that the text names, absolute.
+    pub(super) fn file(&self, path: &str) -> PathBuf {
+        let path = self.resolve(path);
+        self.files.borrow_mut().push(path.clone());
+        path
+    }
+
+    /// All that it names.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// Names of services and protocols that this host knows besides the usual ones.

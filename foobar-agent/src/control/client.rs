@@ -14,7 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::{DatapathLog, DetachReport, InForce, Refusal, ReloadReport, RulesetInForce, SOCKET_NAME};
+use super::{
+    ApplyReport, ApplyRequest, ConfirmReport, DatapathLog, DetachReport, InForce, Refusal, ReloadReport,
+    RollbackReport, RulesetInForce, SOCKET_NAME,
+};
 use crate::kernel::LogLevel;
 use crate::monitor::snapshot::Snapshot;
 
@@ -117,6 +120,30 @@ impl Client {
     /// [`ClientError::Refused`] where the agent keeps what it has.
     pub async fn reload(&self) -> Result<ReloadReport, ClientError> {
         self.ask(Method::POST, "/v1/reload", &(), ACT_TIMEOUT).await
+    }
+
+    /// Puts a configuration in force.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where the agent keeps what it has.
+    pub async fn apply(&self, request: &ApplyRequest) -> Result<ApplyReport, ClientError> {
+        self.ask(Method::POST, "/v1/apply", request, ACT_TIMEOUT).await
+    }
+
+    /// Keeps what is on trial.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where nothing is, or no longer.
+    pub async fn confirm(&self) -> Result<ConfirmReport, ClientError> {
+        self.ask(Method::POST, "/v1/confirm", &(), ACT_TIMEOUT).await
+    }
+
+    /// Goes back to what was in force before.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where nothing was.
+    pub async fn roll_back(&self) -> Result<RollbackReport, ClientError> {
+        self.ask(Method::POST, "/v1/rollback", &(), ACT_TIMEOUT).await
     }
 
     /// Removes the datapath.

@@ -8,19 +8,24 @@
 //! | `GET /v1/generation`     | [`InForce`]       |
 //! | `GET /v1/ruleset`        | [`RulesetInForce`] |
 //! | `POST /v1/reload`        | [`ReloadReport`]  |
+//! | `POST /v1/apply`         | [`ApplyReport`], for [`ApplyRequest`] |
+//! | `POST /v1/confirm`       | [`ConfirmReport`] |
+//! | `POST /v1/rollback`      | [`RollbackReport`] |
 //! | `POST /v1/detach`        | [`DetachReport`]  |
 //! | `POST /v1/datapath-log`  | `{}`, for [`DatapathLog`] |
 //!
 //! A refusal is [`Refusal`], with status 422 where the configuration is at fault.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::refusal::{Refusal, describe};
 pub use self::ruleset::{NotARuleset, RuleText, RulesetInForce, RulesetText};
-use crate::config::Diagnostics;
+use crate::config::{Diagnostics, Document};
 use crate::firewall::numbers::InterfaceNumbers;
+use crate::firewall::rate::Rate;
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
 
@@ -39,6 +44,15 @@ pub const SOCKET_NAME: &str = "control.sock";
 pub trait Agent: Source {
     /// Takes the configuration anew: all of it or, refused, nothing.
     fn reload(&self) -> impl Future<Output = Result<ReloadReport, Refusal>>;
+
+    /// Puts a configuration in force, at once or on trial: all of it or, refused, nothing.
+    fn apply(self: Rc<Self>, request: ApplyRequest) -> impl Future<Output = Result<ApplyReport, Refusal>>;
+
+    /// Keeps what is on trial.
+    fn confirm(&self) -> impl Future<Output = Result<ConfirmReport, Refusal>>;
+
+    /// Ends a trial, or goes back to the configuration before.
+    fn roll_back(&self) -> impl Future<Output = Result<RollbackReport, Refusal>>;
 
     /// Removes the datapath from every interface; the agent itself goes on.
     fn detach(&self) -> impl Future<Output = Result<DetachReport, Refusal>>;
@@ -61,6 +75,47 @@ pub struct ReloadReport {
     /// What is odd about the file and no error.
     #[serde(default)]
     pub warnings: Diagnostics,
+}
+
+/// The body of `POST /v1/apply`. The text crosses, not the file's name alone: the agent need not be able to
+/// read what its administrator can.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The configuration.
+    pub document: Document,
+    /// How long it judges unless it is confirmed; `None`: for good.
+    pub confirm_within_seconds: Option<u64>,
+}
+
+/// A configuration that was put in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyReport {
+    /// The generation that judges packets now.
+    pub generation: u64,
+    /// On trial: the generation that judges again without a confirmation.
+    pub before: Option<u64>,
+    /// On trial: how long.
+    pub confirm_within_seconds: Option<u64>,
+    /// What is odd about the file and no error.
+    #[serde(default)]
+    pub warnings: Diagnostics,
+}
+
+/// A trial that ended well.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmReport {
+    /// The generation that judges packets for good.
+    pub generation: u64,
+}
+
+/// A configuration that came back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackReport {
+    /// The generation that judges packets again.
+    pub generation: u64,
+    /// Whether balancer, monitor and interfaces came back, too.
+    pub whole: bool,
 }
 
 /// A datapath that was removed.
@@ -96,6 +151,9 @@ pub struct RuleInForce {
     pub name: String,
     /// Its line in the configuration.
     pub line: u32,
+    /// Its rate.
+    #[serde(default)]
+    pub rate: Option<Rate>,
 }
 
 /// The body of `POST /v1/datapath-log`.

@@ -11,6 +11,7 @@ use foobar_ebpf::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::firewall::address::{AddressSet, Prefix, mapped};
+use crate::firewall::rate::Rate;
 use crate::firewall::ruleset::{Essentials, IcmpMatch, Rule, Ruleset, TcpFlags};
 
 /// What the agent judges by, whole.
@@ -54,6 +55,10 @@ pub struct RuleText {
     /// Set, of.
     tcp_flags: Option<(u8, u8)>,
     interfaces: Option<Vec<String>>,
+    #[serde(default)]
+    rate: Option<Rate>,
+    #[serde(default)]
+    log: Option<Rate>,
 }
 
 /// What is no ruleset; the two ends are of different versions.
@@ -105,6 +110,8 @@ impl RuleText {
             icmp_types: rule.icmp_types.as_ref().map(icmp),
             tcp_flags: rule.tcp_flags.map(|flags| (flags.set, flags.of)),
             interfaces: rule.interfaces.clone(),
+            rate: rule.rate,
+            log: rule.log,
         }
     }
 
@@ -129,6 +136,8 @@ impl RuleText {
             icmp_types: self.icmp_types.map(|types| types.into_iter().map(icmp).collect()),
             tcp_flags: self.tcp_flags.map(|(set, of)| TcpFlags { set, of }),
             interfaces: self.interfaces,
+            rate: self.rate,
+            log: self.log,
         })
     }
 }

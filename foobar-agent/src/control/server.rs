@@ -9,17 +9,21 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
 use super::socket::ControlSocket;
 use super::{Agent, DatapathLog, Refusal};
+use crate::config::MAX_FILE_BYTES;
 use crate::monitor::endpoint::{self, Answer, Limits, answer};
 
 /// Only root and one group connect. A reload may read files of a million prefixes.
 const LIMITS: Limits =
     Limits { connections: 32, head: Duration::from_secs(5), connection: Duration::from_mins(5) };
-/// The largest body is a log level.
+/// Nearly every body is a word.
 const BODY_BYTES: usize = 4096;
+/// A configuration as JSON: as it is, but for quotes and line feeds.
+const DOCUMENT_BYTES: usize = 2 * MAX_FILE_BYTES;
 const JSON: &str = "application/json";
 
 /// A control socket that is being served. Dropped, it ends and removes the socket.
@@ -50,7 +54,9 @@ impl Server {
 async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -> Answer {
     let allowed = match request.uri().path() {
         "/v1/snapshot" | "/v1/generation" | "/v1/ruleset" => Method::GET,
-        "/v1/reload" | "/v1/detach" | "/v1/datapath-log" => Method::POST,
+        "/v1/reload" | "/v1/apply" | "/v1/confirm" | "/v1/rollback" | "/v1/detach" | "/v1/datapath-log" => {
+            Method::POST
+        }
         path => return refuse(StatusCode::NOT_FOUND, &format!("nothing is at {path}").into()),
     };
     if *request.method() != allowed {
@@ -65,8 +71,14 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
         "/v1/generation" => reply(agent.in_force().await),
         "/v1/ruleset" => reply_at_length(agent.ruleset().await).await,
         "/v1/reload" => to_the_end(async move { agent.reload().await }).await,
+        "/v1/confirm" => to_the_end(async move { agent.confirm().await }).await,
+        "/v1/rollback" => to_the_end(async move { agent.roll_back().await }).await,
+        "/v1/apply" => match body(request, DOCUMENT_BYTES).await {
+            Ok(apply) => to_the_end(async move { agent.apply(apply).await }).await,
+            Err(refusal) => refuse(StatusCode::BAD_REQUEST, &refusal),
+        },
         "/v1/detach" => to_the_end(async move { agent.detach().await }).await,
-        _ => match log_level(request).await {
+        _ => match body(request, BODY_BYTES).await {
             Ok(DatapathLog { level }) => {
                 let done = async move { agent.set_datapath_log(level).await };
                 to_the_end(async move { done.await.map(|()| serde_json::json!({})) }).await
@@ -88,8 +100,8 @@ where
     }
 }
 
-async fn log_level(request: Request<Incoming>) -> Result<DatapathLog, Refusal> {
-    let body = Limited::new(request.into_body(), BODY_BYTES).collect().await;
+async fn body<T: DeserializeOwned>(request: Request<Incoming>, limit: usize) -> Result<T, Refusal> {
+    let body = Limited::new(request.into_body(), limit).collect().await;
     let body = body.map_err(|error| Refusal::from(format!("the body could not be read: {error}")))?;
     serde_json::from_slice(&body.to_bytes())
         .map_err(|error| Refusal::from(format!("the body is wrong: {error}")))

@@ -3,16 +3,19 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
+
+use crate::privileges::Identity;
 
 use super::SOCKET_NAME;
 
 /// Locked as long as an agent lives; says whose it is. Never removed: a lock on a removed file
 /// would not keep the next agent out.
-const LOCK_NAME: &str = "agent.lock";
+pub const LOCK_NAME: &str = "agent.lock";
 /// Members of this group may ask the agent, where the host has such a group.
 const GROUP: &str = "foobar";
 /// Owner and group may connect: connecting needs the permission to write.
@@ -50,18 +53,17 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
-    listener: Option<UnixListener>,
+    listener: Option<StdListener>,
     /// Locked until this process closes it.
     _lock: File,
 }
 
 impl ControlSocket {
-    /// Claims `run_dir`, made if need be, and binds the socket in it. Must be called within a
-    /// tokio runtime.
+    /// Claims `run_dir`, made if need be, and binds the socket in it, for `owner` to remove.
     ///
     /// # Errors
     /// Where another agent holds `run_dir`, or a file or folder cannot be made.
-    pub fn bind(run_dir: &Path) -> Result<Self, SocketError> {
+    pub fn bind(run_dir: &Path, owner: Option<&Identity>) -> Result<Self, SocketError> {
         let lock = claim(run_dir, LOCK_NAME)?;
         let path = run_dir.join(SOCKET_NAME);
         // Whoever bound it no longer lives: the lock is ours.
@@ -71,9 +73,10 @@ impl ControlSocket {
             }
             _ => {}
         }
-        let listener = UnixListener::bind(&path).map_err(at("listen on", &path))?;
+        let listener = StdListener::bind(&path).map_err(at("listen on", &path))?;
+        listener.set_nonblocking(true).map_err(at("listen on", &path))?;
         let socket = Self { path, listener: Some(listener), _lock: lock };
-        socket.admit()?;
+        socket.admit(owner)?;
         Ok(socket)
     }
 
@@ -82,17 +85,19 @@ impl ControlSocket {
         &self.path
     }
 
-    /// The listener, once; the file and the claim stay with `self`.
+    /// The listener, once; the file and the claim stay with `self`. Must be called within a tokio runtime.
     pub(super) fn take_listener(&mut self) -> Option<UnixListener> {
-        self.listener.take()
+        let listener = UnixListener::from_std(self.listener.take()?);
+        listener.inspect_err(|error| tracing::error!("the control socket is not served: {error}")).ok()
     }
 
-    fn admit(&self) -> Result<(), SocketError> {
-        if let Some(group) = group_id(&fs::read_to_string("/etc/group").unwrap_or_default(), GROUP) {
-            chown(&self.path, None, Some(group)).map_err(at("give to the group foobar", &self.path))?;
-        }
+    /// Its owner comes last: from then on, the file is his.
+    fn admit(&self, owner: Option<&Identity>) -> Result<(), SocketError> {
         fs::set_permissions(&self.path, fs::Permissions::from_mode(SOCKET_MODE))
-            .map_err(at("set the permissions of", &self.path))
+            .map_err(at("set the permissions of", &self.path))?;
+        let group = group_id(&fs::read_to_string("/etc/group").unwrap_or_default(), GROUP);
+        chown(&self.path, owner.map(|owner| owner.uid), group)
+            .map_err(at("give to its owner and the group foobar", &self.path))
     }
 }
 
@@ -117,8 +122,14 @@ pub fn claim(folder: &Path, lock_name: &str) -> Result<File, SocketError> {
         .write(true)
         .create(true)
         .truncate(false)
+        // The agent's user may write in the folder: a link is not followed, nor another's file written.
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(at("open", &path))?;
+    let found = lock.metadata().map_err(at("examine", &path))?;
+    if !found.is_file() || found.nlink() != 1 {
+        return Err(at("lock", &path)(io::Error::other("it is not a file of its own; remove it")));
+    }
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

@@ -14,8 +14,11 @@ use tokio::task::LocalSet;
 use super::client::{Client, ClientError};
 use super::server::Server;
 use super::socket::{ControlSocket, SocketError};
-use super::{Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, SOCKET_NAME};
-use crate::config::{self, Diagnostics};
+use super::{
+    Agent, ApplyReport, ApplyRequest, ConfirmReport, DetachReport, InForce, Refusal, ReloadReport,
+    RollbackReport, RuleInForce, RulesetInForce, SOCKET_NAME,
+};
+use crate::config::{self, Diagnostics, Document};
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
 use crate::monitor::fixture::scenario;
@@ -55,13 +58,29 @@ impl Agent for Fake {
         }
     }
 
+    async fn apply(self: Rc<Self>, request: ApplyRequest) -> Result<ApplyReport, Refusal> {
+        let ApplyRequest { document, confirm_within_seconds } = request;
+        self.note(format!("apply {} {}", document.path.display(), document.text));
+        Ok(ApplyReport { generation: 9, before: Some(8), confirm_within_seconds, ..ApplyReport::default() })
+    }
+
+    async fn confirm(&self) -> Result<ConfirmReport, Refusal> {
+        self.note("confirm");
+        Ok(ConfirmReport { generation: 9 })
+    }
+
+    async fn roll_back(&self) -> Result<RollbackReport, Refusal> {
+        self.note("rollback");
+        Ok(RollbackReport { generation: 8, whole: true })
+    }
+
     async fn detach(&self) -> Result<DetachReport, Refusal> {
         self.note("detach");
         Ok(DetachReport { interfaces: vec!["eth0".to_owned()] })
     }
 
     async fn in_force(&self) -> Result<InForce, Refusal> {
-        let rule = RuleInForce { name: "ssh".to_owned(), line: 7 };
+        let rule = RuleInForce { name: "ssh".to_owned(), line: 7, rate: None };
         Ok(InForce { generation: 8, rules: vec![rule], ..InForce::default() })
     }
 
@@ -76,7 +95,7 @@ impl Agent for Fake {
 }
 
 fn serve(run_dir: &Path, agent: &Rc<Fake>) -> Server {
-    Server::start(ControlSocket::bind(run_dir).unwrap(), Rc::clone(agent))
+    Server::start(ControlSocket::bind(run_dir, None).unwrap(), Rc::clone(agent))
 }
 
 async fn raw(run_dir: &Path, request: &str) -> String {
@@ -100,9 +119,17 @@ async fn what_the_client_asks_reaches_the_agent_and_the_answer_comes_back_whole(
             let refused = client.ruleset().await.unwrap_err();
             assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
             assert_eq!(client.reload().await.unwrap().generation, 8);
+            let document = Document { path: "/etc/b.toml".into(), text: "[firewall]\n".to_owned() };
+            let applied = client.apply(&ApplyRequest { document, confirm_within_seconds: Some(60) }).await;
+            assert_eq!(applied.unwrap().confirm_within_seconds, Some(60));
+            assert_eq!(client.confirm().await.unwrap().generation, 9);
+            assert_eq!(client.roll_back().await.unwrap(), RollbackReport { generation: 8, whole: true });
             assert_eq!(client.detach().await.unwrap().interfaces, ["eth0"]);
             client.set_datapath_log(LogLevel::Debug).await.unwrap();
-            assert_eq!(*agent.asked.borrow(), ["reload", "detach", "Debug"]);
+            assert_eq!(
+                *agent.asked.borrow(),
+                ["reload", "apply /etc/b.toml [firewall]\n", "confirm", "rollback", "detach", "Debug"]
+            );
         })
         .await;
 }
@@ -165,7 +192,7 @@ async fn one_agent_runs_in_a_folder() {
             let folder = tempfile::tempdir().unwrap();
             let agent = Rc::new(Fake::default());
             let server = serve(folder.path(), &agent);
-            let error = ControlSocket::bind(folder.path()).unwrap_err();
+            let error = ControlSocket::bind(folder.path(), None).unwrap_err();
             let SocketError::AnotherAgent { process, .. } = &error else { panic!("{error}") };
             assert_eq!(*process, std::process::id().to_string());
             assert!(Client::new(folder.path()).snapshot().await.is_ok(), "the live one was disturbed");

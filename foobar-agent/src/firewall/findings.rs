@@ -86,7 +86,10 @@ impl Search<'_> {
     /// Gives the first rule that it did not come to.
     fn shadowed(&mut self, found: &mut Vec<Shadowed>) -> Result<Option<usize>, TooManyNodes> {
         let rules = &self.ruleset.rules;
-        let forest = Forest::of_rules(&mut self.store, rules, &self.numbers, slot)?;
+        // A rule with a rate leaves what is over it to others: it shadows nothing.
+        let (slots, sure): (Vec<usize>, Vec<Rule>) =
+            rules.iter().cloned().enumerate().filter(|(_, rule)| rule.rate.is_none()).unzip();
+        let forest = Forest::of_rules(&mut self.store, &sure, &self.numbers, |index| slot(slots[index]))?;
         let mut steps = STEPS_IN_ALL_MAX;
         for (index, rule) in rules.iter().enumerate() {
             if steps == 0 {
@@ -142,18 +145,38 @@ impl Search<'_> {
         let mut below = [end(self.ruleset.default); 2];
         let mut merger = Merger::new(Which::First);
         for (index, rule) in self.ruleset.rules.iter().enumerate().rev() {
-            let Ok(packets) = self.packets(rule, rule.action as u32) else { return Some(index) };
-            let mut with = below;
-            for (with, packets) in with.iter_mut().zip(packets) {
-                let Ok(merged) = merger.merge(&mut self.store, packets, *with) else { return Some(index) };
-                *with = merged;
-            }
-            if with == below && packets != [NodeId::NOTHING; 2] && !unreached.contains(&index) {
+            let Ok((with, matches)) = self.above(&mut merger, rule, rule.action as u32, below) else {
+                return Some(index);
+            };
+            if with == below && matches && !unreached.contains(&index) {
                 found.push(index);
             }
             below = with;
+            if rule.rate.is_some() {
+                // What becomes of its packets, no rule above it can say: that is an end of its own.
+                let end = Verdict::COUNT + slot(index);
+                let Ok((with, _)) = self.above(&mut merger, rule, end, below) else { return Some(index) };
+                below = with;
+            }
         }
         None
+    }
+
+    /// What becomes of packets where a rule comes to this end, and what it leaves comes to what is below;
+    /// and whether there is a packet that it matches.
+    fn above(
+        &mut self,
+        merger: &mut Merger,
+        rule: &Rule,
+        end: u32,
+        below: [NodeId; 2],
+    ) -> Result<([NodeId; 2], bool), TooManyNodes> {
+        let packets = self.packets(rule, end)?;
+        let mut with = below;
+        for (with, packets) in with.iter_mut().zip(packets) {
+            *with = merger.merge(&mut self.store, packets, *with)?;
+        }
+        Ok((with, packets != [NodeId::NOTHING; 2]))
     }
 }
 
@@ -231,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::firewall::address::{AddressSet, Prefix};
+    use crate::firewall::rate::{Period, Rate, Unit};
     use crate::firewall::ruleset::Essentials;
 
     fn rule(action: Verdict, from: &str, ports: Option<(u16, u16)>) -> Rule {
@@ -249,6 +273,8 @@ mod tests {
             icmp_types: None,
             tcp_flags: None,
             interfaces: None,
+            rate: None,
+            log: None,
         }
     }
 
@@ -278,6 +304,29 @@ mod tests {
             rule(Verdict::Drop, "192.0.2.0/24", None),
         ]);
         assert_eq!(findings, Findings { redundant: vec![0, 3], ..Findings::default() });
+    }
+
+    #[test]
+    fn a_rule_with_a_rate_shadows_nothing_and_shields_what_is_over_it() {
+        let limited = |verdict, from| Rule {
+            rate: Some(Rate { count: 1, unit: Unit::Packets, period: Period::Hour, per_source: None }),
+            ..rule(verdict, from, None)
+        };
+        let findings = found(vec![
+            limited(Verdict::Allow, "10.0.0.0/8"),
+            rule(Verdict::Drop, "10.0.0.0/9", None),
+            limited(Verdict::Allow, "10.0.0.0/16"),
+            rule(Verdict::Drop, "10.128.0.0/9", Some((0, 80))),
+        ]);
+        let shadowed = [Shadowed { rule: 2, by: vec![1], and_more: false }];
+        assert_eq!((findings.shadowed, findings.redundant), (shadowed.to_vec(), vec![3]));
+        // Without the first rule, what is over the second one's rate would not pass.
+        let allow = rule(Verdict::Allow, "10.1.0.0/16", None);
+        let findings = found(vec![allow.clone(), limited(Verdict::Allow, "10.0.0.0/8")]);
+        assert_eq!(findings, Findings::default());
+        // A rate before a rule without one that says the same limits nothing.
+        let findings = found(vec![limited(Verdict::Allow, "10.1.2.0/24"), allow]);
+        assert_eq!(findings.redundant, [0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use foobar_ebpf::abi::image::{Header, Unit};
 use serde::{Deserialize, Serialize};
 
 /// A compiled ruleset, and the services beside it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
     /// Sum of `foobar_ebpf::abi::setting` flags.
     pub flags: u32,
@@ -17,6 +17,12 @@ pub struct Generation {
     /// Services by slot.
     #[serde(with = "service_words")]
     pub services: Vec<(String, ServicePort)>,
+    /// Names of the rules with a rate, by number of the rate.
+    pub limits: Vec<String>,
+    /// How many meters there are, of rates and of logs.
+    pub meters: u32,
+    /// Whether a rule has a rate for each source.
+    pub sources: bool,
 }
 
 impl Generation {
@@ -105,6 +111,9 @@ mod tests {
             image: vec![unit(1), unit(0xff)],
             rules: vec!["web".to_owned(), "policy".to_owned()],
             services: vec![("nginx".to_owned(), ServicePort { port: 80, protocol: 1 })],
+            limits: vec!["web".to_owned()],
+            meters: 2,
+            sources: true,
         };
         let bytes = postcard::to_stdvec(&generation).unwrap();
         assert_eq!(postcard::from_bytes::<Generation>(&bytes).unwrap(), generation);

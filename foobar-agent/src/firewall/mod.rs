@@ -9,6 +9,7 @@ mod fragments;
 pub mod generation;
 pub mod meaning;
 pub mod numbers;
+pub mod rate;
 pub mod ruleset;
 mod state;
 pub mod walk;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use foobar_ebpf::verdict::Verdict;
 
 use super::address::AddressSet;
+use super::rate::Rate;
 
 /// Rules in file order, the first that matches decides, and what happens otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,10 @@ pub struct Rule {
     pub tcp_flags: Option<TcpFlags>,
     /// Names of arrival interfaces.
     pub interfaces: Option<Vec<String>>,
+    /// Over it the rule does not match.
+    pub rate: Option<Rate>,
+    /// So many of the packets that it decides are told of.
+    pub log: Option<Rate>,
 }
 
 impl Rule {
@@ -86,6 +91,8 @@ impl Rule {
             icmp_types,
             tcp_flags,
             interfaces,
+            rate,
+            log,
         } = self;
         *name == other.name
             && *action == other.action
@@ -97,6 +104,8 @@ impl Rule {
             && *icmp_types == other.icmp_types
             && *tcp_flags == other.tcp_flags
             && *interfaces == other.interfaces
+            && *rate == other.rate
+            && *log == other.log
     }
 }
 

@@ -1,6 +1,7 @@
 //! The kernel's walk on the host: an image read from its units, judged by the same code.
 
-use foobar_ebpf::abi::image::{Edge, Header, Roots, Test, Unit};
+use foobar_ebpf::abi::image::{Edge, HEADER_UNITS, Header, NOTES_A_UNIT, Note, Roots, Test, Unit};
+use foobar_ebpf::abi::limit::Meter;
 use foobar_ebpf::classifier::Image;
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::{self, Scratch};
@@ -52,5 +53,19 @@ impl Image for Walk {
     fn child(&self, unit: u32, nibble: u32) -> Option<Edge> {
         let child = nibble as usize;
         self.units.get(unit as usize + child / 8).map(|half| half.0[child % 8])
+    }
+
+    fn stage(&self, limit: u32, diagram: u32) -> Option<Roots> {
+        let stage = self.units.get(HEADER_UNITS + limit as usize).map(Unit::as_stage)?;
+        stage.get(diagram as usize).copied()
+    }
+
+    fn note(&self, slot: u32) -> Option<Note> {
+        let (unit, slot) = (slot as usize / NOTES_A_UNIT, slot as usize % NOTES_A_UNIT);
+        self.units.get(self.header()?.notes as usize + unit).map(|unit| unit.as_notes()[slot])
+    }
+
+    fn meter(&self, meter: u32) -> Option<&Meter> {
+        self.units.get((self.header()?.meters + meter) as usize).map(Unit::as_meter)
     }
 }

@@ -1,12 +1,12 @@
 //! Per-CPU counters to sums.
 
 use foobar_ebpf::abi::answer::Outcome;
-use foobar_ebpf::abi::{Counter, INTERFACES_MAX, outcome_index};
+use foobar_ebpf::abi::{Counter, INTERFACES_MAX, event, outcome_index};
 use foobar_ebpf::verdict::{Reason, Verdict};
 
 use super::error::KernelError;
 use super::loader::{CounterMap, clamp_u32};
-use super::message::{AnswerOutcome, CounterSample, InterfaceOutcome, Named};
+use super::message::{AnswerOutcome, CounterSample, InterfaceOutcome, Named, Samples};
 
 /// One counter, summed over CPUs.
 pub(super) fn read(counters: &CounterMap, index: u32) -> Result<CounterSample, KernelError> {
@@ -44,6 +44,16 @@ pub(super) fn read_outcomes(
         }
     }
     Ok(outcomes)
+}
+
+/// What became of samples.
+pub(super) fn read_samples(counters: &CounterMap) -> Result<Samples, KernelError> {
+    let packets = |outcome: event::Outcome| read(counters, outcome as u32).map(|count| count.packets);
+    Ok(Samples {
+        emitted: packets(event::Outcome::Emitted)?,
+        lost: packets(event::Outcome::Lost)?,
+        withheld: packets(event::Outcome::Withheld)?,
+    })
 }
 
 /// What became of the answers to rejected packets; rows of zero are left out.

@@ -104,21 +104,6 @@ pub enum KernelError {
         /// The kernel's number of its program.
         program: u32,
     },
-    /// A datapath of ours is there, of a version whose pins this one does not understand.
-    #[error(
-        "{interface} already has the datapath of a foobar-agent of another version (program id {program}, pinned at \
-         {path}), which this version cannot take over; it goes on judging. Run `foobar-agent detach` with this \
-         configuration, which removes it with its counts, and start this agent at once: in between, nothing is \
-         judged on {interface}. Or go on with the version that left it"
-    )]
-    OtherVersion {
-        /// The interface.
-        interface: String,
-        /// The kernel's number of its program.
-        program: u32,
-        /// Its link.
-        path: PathBuf,
-    },
     /// The interface does not take an XDP program in the mode asked for.
     #[error("cannot attach to {interface} in {mode} mode: {source}; {remedy}")]
     Attach {
@@ -183,6 +168,21 @@ pub enum KernelError {
         /// Why not.
         source: io::Error,
     },
+    /// Something is on trial, and must be decided first.
+    #[error(
+        "generation {generation} is on trial: keep it with `foobar-agent confirm` or end it with `foobar-agent \
+         rollback` first"
+    )]
+    OnTrial {
+        /// Its number.
+        generation: u64,
+    },
+    /// There is no generation to go back to.
+    #[error("no generation before the one that judges is loaded: there is nothing to go back to")]
+    NothingBefore,
+    /// The kernel process cannot give up what it does not need.
+    #[error("the kernel process: {0}")]
+    Privileges(#[from] crate::privileges::PrivilegeError),
     /// What the kernel process says of a failure, whole.
     #[error("{0}")]
     Told(String),

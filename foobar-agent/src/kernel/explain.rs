@@ -71,7 +71,7 @@ fn id_of(map: &MapData) -> Result<u32, KernelError> {
 }
 
 /// All that an image holds.
-fn units_of(map: &MapData) -> Result<Vec<Unit>, KernelError> {
+pub(super) fn units_of(map: &MapData) -> Result<Vec<Unit>, KernelError> {
     let info = map.info().map_err(KernelError::bpf("cannot examine the image"))?;
     let bytes = info.value_size() as usize;
     let mut units = vec![Unit([Edge::NONE; 8]); bytes / UNIT_BYTES];
@@ -102,7 +102,7 @@ impl Explainer {
         rules: Vec<String>,
     ) -> Result<(Self, Generation), KernelError> {
         preflight::check()?;
-        let mut generation = Generation { flags, image: Vec::new(), rules, services: Vec::new() };
+        let mut generation = Generation { flags, rules, ..Generation::default() };
         if flags & setting::JUDGE == 0 {
             return Ok((Self::load(&generation, None)?, generation));
         }

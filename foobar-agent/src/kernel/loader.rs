@@ -7,8 +7,10 @@ use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use foobar_ebpf::abi::answer::Allowance;
+use foobar_ebpf::abi::limit::{SEED_WORDS, SOURCE_SETS};
 use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, setting};
 use object::{Object, ObjectSection, ObjectSymbol};
+use serde::{Deserialize, Serialize};
 
 use super::error::KernelError;
 use super::pins::Pins;
@@ -20,8 +22,23 @@ use crate::firewall::generation::Generation;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("FOOBAR_BPF_OBJECT"));
 
 /// Maps that outlive a generation, so that the next one finds them by their pins.
-const SHARED_MAPS: [&str; 6] =
-    [map::GENERATIONS, map::CONTROL, map::INTERFACES, map::OUTCOMES, map::ANSWERS, map::LOGS];
+const SHARED_MAPS: [&str; 11] = [
+    map::GENERATIONS,
+    map::CONTROL,
+    map::INTERFACES,
+    map::OUTCOMES,
+    map::ANSWERS,
+    map::LOGS,
+    map::EVENTS,
+    map::SAMPLES,
+    map::SAMPLE_METERS,
+    map::SHADOWED,
+    map::SHADOW_PAIRS,
+];
+
+/// Shared maps that another version's datapath goes on with where it has the same, see
+/// [`super::upgrade`]: one that comes to mean something else needs another name.
+pub(super) const ADOPTED_MAPS: [&str; 2] = [map::OUTCOMES, map::ANSWERS];
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;
@@ -47,15 +64,37 @@ struct Setup<'a> {
 
 /// What a generation's program is loaded with. Two generations that agree in this can be judged by
 /// the same program, each with its own image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Constants {
     flags: u32,
     /// Of the map, which has room for a little more than the image.
     pub(super) image_bytes: u32,
     diagrams: u32,
     rule_slots: u32,
+    meters: u32,
+    sources: bool,
     service_count: u32,
     services: [u32; SERVICES_MAX],
+}
+
+/// What a generation's program was made of, and with: two that agree in this are the same program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Make {
+    /// A fingerprint of the object.
+    object: u64,
+    pub(super) constants: Constants,
+}
+
+impl Make {
+    pub(super) fn of(constants: Constants) -> Self {
+        Self { object: fingerprint(OBJECT), constants }
+    }
+}
+
+/// FNV-1a: of the same bytes the same in every build, and not against somebody who means harm.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix)
 }
 
 impl Constants {
@@ -69,6 +108,8 @@ impl Constants {
             image_bytes: room_for(generation.image_bytes().len()),
             diagrams: generation.header().map_or(0, |header| header.diagrams),
             rule_slots: room_for(generation.rules.len()).max(1),
+            meters: generation.meters.max(1),
+            sources: generation.sources,
             service_count: clamp_u32(generation.services.len()),
             services,
         }
@@ -89,6 +130,13 @@ pub(super) fn allowance() -> Result<Allowance, KernelError> {
     Ok(Allowance::of_each(clamp_u32(cpus)))
 }
 
+/// Nobody outside this host can know it.
+fn secret() -> Result<[u64; SEED_WORDS], KernelError> {
+    let mut bytes = [[0; 8]; SEED_WORDS];
+    sys::fill_randomly(bytes.as_flattened_mut())?;
+    Ok(bytes.map(u64::from_ne_bytes))
+}
+
 /// A map of counters.
 pub(super) type CounterMap = PerCpuArray<MapData, Plain<Counter>>;
 
@@ -98,7 +146,7 @@ impl Instance {
         let constants = generation.map(Constants::of);
         let instance = Self::set_up(constants.as_ref(), &Setup { pins, ..Setup::default() })?;
         if let Some(generation) = generation {
-            instance.write_image(generation)?;
+            instance.write_image(generation, 0)?;
         }
         Ok(instance)
     }
@@ -117,7 +165,7 @@ impl Instance {
         let setup = Setup { image, report: true, ..Setup::default() };
         let instance = Self::set_up(Some(&Constants::of(generation)), &setup)?;
         if image.is_none() {
-            instance.write_image(generation)?;
+            instance.write_image(generation, 0)?;
         }
         Ok(instance)
     }
@@ -143,6 +191,7 @@ impl Instance {
         let flags = constants.map_or(0, |constants| constants.flags) | report;
         // The loader keeps a reference until it loads.
         let allowance = allowance()?;
+        let seed = secret()?;
         if let Some(constants) = constants {
             let image_bytes = constants.image_bytes.max(clamp_u32(size_of::<image::Header>()));
             set_value_size(&mut object, map::IMAGE, image_bytes)?;
@@ -153,14 +202,20 @@ impl Instance {
             loader.override_global(constant::SERVICES, &constants.services, true);
             loader.override_global(constant::ANSWER_INTERVAL_NS, &allowance.interval_ns, true);
             loader.override_global(constant::ANSWER_BURST_NS, &allowance.burst_ns, true);
+            loader.override_global(constant::SEED, &seed, true);
             loader.map_max_entries(map::RULES, constants.rule_slots);
+            loader.map_max_entries(map::METERS, constants.meters);
+            if constants.sources {
+                loader.map_max_entries(map::SOURCES, SOURCE_SETS);
+            }
         }
         let ebpf = loader.load(&object).map_err(KernelError::bpf("cannot load the datapath"))?;
         Ok(Self { ebpf })
     }
 
-    /// Writes a generation's image into its map, once, before anything judges by it.
-    pub(super) fn write_image(&self, generation: &Generation) -> Result<(), KernelError> {
+    /// Writes a generation's image into its map, once, before anything judges by it. Its samples bear
+    /// the number.
+    pub(super) fn write_image(&self, generation: &Generation, number: u64) -> Result<(), KernelError> {
         if generation.image.is_empty() {
             return Ok(());
         }
@@ -170,6 +225,9 @@ impl Instance {
         let mut value = Vec::with_capacity(size);
         value.extend_from_slice(generation.image_bytes());
         value.resize(size.max(value.len()), 0);
+        if let Some(place) = value.get_mut(image::GENERATION_OFFSET..).and_then(<[u8]>::first_chunk_mut) {
+            *place = number.to_ne_bytes();
+        }
         sys::write_only_value(image.fd().as_fd(), &value, size)
     }
 
@@ -243,6 +301,17 @@ fn set_value_size(object: &mut [u8], name: &'static str, bytes: u32) -> Result<(
     let field = usize::try_from(offset).ok().and_then(|offset| object.get_mut(offset..offset + 4));
     field.ok_or(KernelError::Missing(name))?.copy_from_slice(&bytes.to_ne_bytes());
     Ok(())
+}
+
+/// Whether a map is what the object declares under this name.
+pub(super) fn is_declared_like(name: &'static str, map: &MapData) -> Result<bool, KernelError> {
+    let object =
+        aya_obj::Object::parse(OBJECT).map_err(KernelError::bpf("cannot read the datapath's object"))?;
+    let declared = object.maps.get(name).ok_or(KernelError::Missing(name))?;
+    let there = map.info().map_err(KernelError::bpf("cannot examine a map"))?;
+    let kind = there.map_type().map_err(KernelError::bpf("cannot examine a map"))?;
+    Ok((declared.map_type(), declared.key_size(), declared.value_size(), declared.max_entries())
+        == (kind as u32, there.key_size(), there.value_size(), there.max_entries()))
 }
 
 pub(super) fn clamp_u32(value: usize) -> u32 {

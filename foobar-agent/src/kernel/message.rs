@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use foobar_ebpf::abi::answer::Outcome;
 use foobar_ebpf::verdict::{Reason, Verdict};
@@ -12,16 +13,27 @@ use super::wire::code;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
+use crate::privileges::Kept;
 
 /// What the kernel process is asked.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Open what an earlier agent left, or make it. Comes first.
+    /// Make ready what takes more privileges, and give those up. Comes first.
+    Settle(Settlement),
+    /// Open what an earlier agent left, or make it. Comes before all that follows here.
     Open(Places),
     /// Make this the generation that judges.
-    Install(Generation),
+    Install { generation: Generation, manner: Manner },
+    /// What was installed for a time judges for good.
+    Confirm,
+    /// The generation before judges again.
+    RollBack,
+    /// Look whether what was installed for a time has not been confirmed in time.
+    ReturnOverdue,
+    /// Everything is attached that should be: remove what is left of other versions.
+    FinishUpgrade,
     /// Attach the datapath to an interface.
-    Attach { interface: Interface, logical: u32, mode: AttachMode },
+    Attach { interface: Interface, logical: u32, mode: AttachMode, replace: bool },
     /// Take the datapath off an interface.
     Release { ifindex: u32 },
     /// The interface is gone: forget its pin.
@@ -44,9 +56,16 @@ pub(super) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
     Done,
+    Settled(Kept),
     Opened(Found),
     Attached(Attached),
     Counters(Counters),
+    Installed(Installed),
+    Confirmed(Confirmed),
+    /// The generation that judges now.
+    Judges(u64),
+    /// The generation that judges again, where one was not confirmed.
+    Returned(Option<u64>),
 }
 
 /// A reply with the descriptors that come beside it.
@@ -104,13 +123,85 @@ pub struct Places {
     pub state_dir: PathBuf,
 }
 
+/// All that the kernel process may know of files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settlement {
+    /// What it writes.
+    pub places: Places,
+    /// What it opens for the agent to read, and no more.
+    pub readable: Vec<PathBuf>,
+    /// Programs of others will be replaced.
+    pub replace: bool,
+}
+
 /// What an earlier agent left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Nothing: all that is there now was made by this opening.
     pub fresh: bool,
-    /// Interfaces that the datapath was attached to, by ifindex; some may be gone.
+    /// Interfaces that the datapath was attached to, of whatever version, by ifindex; some may be gone.
     pub links: Vec<u32>,
+    /// A generation of this version judges on some of them.
+    pub judging: bool,
+    /// A trial had not been confirmed in time: the generation that judges again.
+    pub returned: Option<u64>,
+    /// What judges.
+    pub standing: Standing,
+}
+
+/// How a generation is put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Manner {
+    /// In the place of what judges, which can come back.
+    Anew,
+    /// As [`Manner::Anew`], unless what judges is the same, program included.
+    UnlessTheSame,
+    /// For so long; then the datapath itself goes back, unless it is confirmed.
+    Trial(Duration),
+}
+
+/// A generation that was put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// Its number.
+    pub generation: u64,
+    /// It judged already.
+    pub unchanged: bool,
+    /// For a trial: nanoseconds of the boot clock from which on the one before judges again.
+    pub deadline_ns: Option<u64>,
+}
+
+/// A generation that judges until a deadline, unless it is confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Its number.
+    pub generation: u64,
+    /// The one that judges again from the deadline on.
+    pub before: u64,
+    /// In nanoseconds of the boot clock.
+    pub deadline_ns: u64,
+}
+
+/// What a confirmation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Confirmed {
+    /// This generation judges for good.
+    Kept(u64),
+    /// The deadline had passed: this generation, of before, judges again.
+    TooLate(u64),
+    /// Nothing was on trial.
+    NoTrial,
+}
+
+/// What judges, as the kernel says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Number of the generation; 0: none.
+    pub generation: u64,
+    /// The generation that a rollback would bring back.
+    pub before: Option<u64>,
+    /// What waits for a confirmation.
+    pub trial: Option<Trial>,
 }
 
 /// The result of an attachment.
@@ -133,6 +224,8 @@ pub struct Attached {
 pub struct Counters {
     /// Number of the generation that judges; 0: none.
     pub generation: u64,
+    /// What a rollback would bring back, and what waits for a confirmation.
+    pub standing: Standing,
     /// Bytes of its rules in the kernel.
     pub image_bytes: u64,
     /// What happened to packets, by logical interface; rows of zero are left out.
@@ -143,6 +236,21 @@ pub struct Counters {
     pub rules: Vec<Named>,
     /// By service.
     pub services: Vec<Named>,
+    /// By rule with a rate: packets that it did not match because they were over it.
+    pub over: Vec<Named>,
+    /// What became of samples of packets.
+    pub samples: Samples,
+}
+
+/// What became of samples of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Samples {
+    /// They are on their way to the agent, or were read.
+    pub emitted: u64,
+    /// Nobody read fast enough.
+    pub lost: u64,
+    /// There were more than may be.
+    pub withheld: u64,
 }
 
 /// One row of [`Counters::outcomes`].

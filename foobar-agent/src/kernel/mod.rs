@@ -16,6 +16,7 @@
 
 mod attach;
 mod counters;
+mod desk;
 mod error;
 pub mod explain;
 mod foreign;
@@ -23,6 +24,7 @@ mod generations;
 mod ledger;
 mod leftovers;
 mod link;
+mod loaded;
 mod loader;
 mod log;
 mod message;
@@ -30,18 +32,24 @@ pub mod offline;
 mod pins;
 mod preflight;
 mod process;
+mod replace;
 mod session;
+mod switch;
 mod sys;
 pub mod traffic;
+mod upgrade;
 mod value;
 mod wire;
 mod worker;
 
 pub use error::KernelError;
+pub use foreign::{Holder, Owner, holders};
 pub use leftovers::remove_left;
 pub use message::{
-    AnswerOutcome, Attached, AttachedMode, CounterSample, Counters, Found, InterfaceOutcome, LogLevel, Named,
-    Places,
+    AnswerOutcome, Attached, AttachedMode, Confirmed, CounterSample, Counters, Found, Installed,
+    InterfaceOutcome, LogLevel, Manner, Named, Places, Samples, Settlement, Standing, Trial,
 };
 pub use process::{COMMAND, KernelProcess, serve};
+pub use sys::boot_now_ns;
+pub(crate) use wire::Channel;
 pub use worker::{Ending, Handle};

@@ -1,6 +1,7 @@
 //! The real program on single frames, attached to nothing: `BPF_PROG_TEST_RUN`. Shares no
 //! map with a running agent and needs neither pins nor interfaces.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, ProgramArray};
@@ -11,6 +12,7 @@ use super::counters;
 use super::error::KernelError;
 use super::loader::{self, CounterMap, Instance};
 use super::message::{AnswerOutcome, InterfaceOutcome, Named};
+use super::sys;
 use super::value::Plain;
 use crate::firewall::generation::Generation;
 
@@ -31,8 +33,26 @@ pub struct Bed {
     answer_limit: PerCpuArray<MapData, u64>,
     rules: CounterMap,
     services: CounterMap,
+    over: CounterMap,
     rule_names: Vec<String>,
     service_names: Vec<String>,
+    limit_names: Vec<String>,
+}
+
+/// A [`Bed`]'s program.
+pub struct Runner {
+    program: OwnedFd,
+}
+
+impl Runner {
+    /// Judges a frame; gives the XDP return code, or `None` where the kernel does not run frames of its
+    /// length.
+    ///
+    /// # Errors
+    /// When the kernel fails.
+    pub fn run(&self, frame: &[u8]) -> Result<Option<u32>, KernelError> {
+        sys::test_run(self.program.as_fd(), frame)
+    }
 }
 
 /// What one run came to.
@@ -59,8 +79,10 @@ impl Bed {
             answer_limit: instance.take_per_cpu(map::ANSWER_LIMIT)?,
             rules: instance.take_counters(map::RULES)?,
             services: instance.take_counters(map::SERVICES)?,
+            over: instance.take_counters(map::OVER)?,
             rule_names: generation.rules.clone(),
             service_names: generation.service_names(),
+            limit_names: generation.limits.clone(),
             instance,
         })
     }
@@ -88,6 +110,17 @@ impl Bed {
     /// When the kernel does not run it: it refuses frames shorter than an Ethernet header.
     pub fn run(&mut self, frame: &[u8], repeat: u32) -> Result<Ran, KernelError> {
         test_run(self.instance.judge()?, frame, repeat)
+    }
+
+    /// The program for a thread of its own, which judges by the same maps.
+    ///
+    /// # Errors
+    /// When there are no more descriptors.
+    pub fn runner(&mut self) -> Result<Runner, KernelError> {
+        let program = self.instance.judge()?.fd().map_err(KernelError::bpf("cannot use the program"))?;
+        let program = program.as_fd().try_clone_to_owned();
+        let program = program.map_err(|source| KernelError::System { what: NOT_RUN, source })?;
+        Ok(Runner { program })
     }
 
     /// Judges a frame once, and gives what has become of it: with `XDP_TX`, the answer.
@@ -165,6 +198,14 @@ impl Bed {
     /// When a map cannot be read.
     pub fn rules(&self) -> Result<Vec<Named>, KernelError> {
         counters::read_named(&self.rules, &self.rule_names)
+    }
+
+    /// Packets over their rules' rates, by rule with a rate.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn over(&self) -> Result<Vec<Named>, KernelError> {
+        counters::read_named(&self.over, &self.limit_names)
     }
 
     /// Messages by service.

@@ -5,7 +5,8 @@
 //! <pin_dir>/datapath-v3/GENERATIONS, CONTROL, …   shared maps
 //!                       root                      the program that is attached
 //!                       links/2                   one attachment, by ifindex
-//!                       generation-7/RULES, …     counters and image of the judging generation
+//!                       generation-7/RULES, …     counters, image and program of a generation: of the one
+//!                                                 that judges and of the one before
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -36,13 +37,13 @@ const FOLDER: &str = "datapath-v";
 #[derive(Debug)]
 pub(super) struct Pins {
     folder: PathBuf,
-    /// `pin_dir` itself, locked.
-    lock: File,
+    /// `pin_dir` itself, locked; not for whoever only looks.
+    lock: Option<File>,
 }
 
 impl Pins {
-    /// Makes the folders, and mounts a BPF file system at its usual place if it is missing.
-    pub(super) fn open(pin_dir: &Path) -> Result<Self, KernelError> {
+    /// Makes `pin_dir`, and mounts a BPF file system at its usual place if it is missing.
+    pub(super) fn prepare(pin_dir: &Path) -> Result<(), KernelError> {
         let existing = pin_dir.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("/"));
         let is_bpffs = sys::is_bpffs(existing).map_err(KernelError::io("cannot examine", existing))?;
         if !is_bpffs {
@@ -52,10 +53,16 @@ impl Pins {
             let path = PathBuf::from(USUAL_MOUNT);
             sys::mount_bpffs(&path).map_err(|source| KernelError::Mount { path, source })?;
         }
+        fs::create_dir_all(pin_dir).map_err(KernelError::io("cannot create", pin_dir))
+    }
+
+    /// Makes the folders in it.
+    pub(super) fn open(pin_dir: &Path) -> Result<Self, KernelError> {
+        Self::prepare(pin_dir)?;
         let folder = pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}"));
         let links = folder.join(LINKS);
         fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;
-        Ok(Self { folder, lock: lock(pin_dir)? })
+        Ok(Self { folder, lock: Some(lock(pin_dir)?) })
     }
 
     /// The pins of every version that an agent left, or nothing.
@@ -63,18 +70,19 @@ impl Pins {
         if !pin_dir.exists() {
             return Ok(Vec::new());
         }
-        of_every_version(pin_dir, &lock(pin_dir)?)
+        of_every_version(pin_dir, Some(&lock(pin_dir)?))
     }
 
     /// These, and those that agents of other versions left beside them.
     pub(super) fn of_every_version(&self) -> Result<Vec<Self>, KernelError> {
-        of_every_version(self.folder.parent().unwrap_or(&self.folder), &self.lock)
+        of_every_version(self.folder.parent().unwrap_or(&self.folder), self.lock.as_ref())
     }
 
-    /// Where a version that is not ours has pinned its link of an interface.
-    pub(super) fn of_other_version(&self, ifindex: u32) -> Option<PathBuf> {
-        let others = self.of_every_version().ok()?.into_iter().filter(|pins| pins.folder != self.folder);
-        others.map(|pins| pins.link(ifindex)).find(|link| link.exists())
+    /// Those that agents of other versions left beside these.
+    pub(super) fn of_other_versions(&self) -> Result<Vec<Self>, KernelError> {
+        let mut every = self.of_every_version()?;
+        every.retain(|pins| pins.folder != self.folder);
+        Ok(every)
     }
 
     /// Interfaces with a pinned link, by ifindex.
@@ -110,14 +118,19 @@ impl Pins {
         generation(&self.folder, number)
     }
 
-    /// Removes the counters of every generation but one.
-    pub(super) fn keep_generation(&self, number: Option<u64>) -> Result<(), KernelError> {
-        let keep = number.map(|number| self.generation(number));
+    /// The version of the datapath that pinned here.
+    pub(super) fn version(&self) -> Option<u32> {
+        self.folder.file_name()?.to_str()?.strip_prefix(FOLDER)?.parse().ok()
+    }
+
+    /// Removes what is pinned of every generation but these.
+    pub(super) fn keep_generations(&self, numbers: &[u64]) -> Result<(), KernelError> {
+        let keep: Vec<PathBuf> = numbers.iter().map(|number| self.generation(*number)).collect();
         for entry in fs::read_dir(&self.folder).map_err(KernelError::io("cannot read", &self.folder))? {
             let path = entry.map_err(KernelError::io("cannot read", &self.folder))?.path();
             let is_generation =
                 path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with("generation-"));
-            if is_generation && keep.as_ref() != Some(&path) {
+            if is_generation && !keep.contains(&path) {
                 remove(&path)?;
             }
         }
@@ -136,17 +149,23 @@ impl Pins {
     }
 }
 
-fn of_every_version(pin_dir: &Path, lock: &File) -> Result<Vec<Pins>, KernelError> {
+fn of_every_version(pin_dir: &Path, lock: Option<&File>) -> Result<Vec<Pins>, KernelError> {
     let mut every = Vec::new();
     for entry in fs::read_dir(pin_dir).map_err(KernelError::io("cannot read", pin_dir))? {
         let folder = entry.map_err(KernelError::io("cannot read", pin_dir))?.path();
         let name = folder.file_name().and_then(|name| name.to_str());
         if name.is_some_and(|name| name.starts_with(FOLDER)) {
-            let lock = lock.try_clone().map_err(KernelError::io("cannot lock", pin_dir))?;
+            let lock = lock.map(File::try_clone).transpose();
+            let lock = lock.map_err(KernelError::io("cannot lock", pin_dir))?;
             every.push(Pins { folder, lock });
         }
     }
     Ok(every)
+}
+
+/// The pins of every version below a folder, for whoever only looks: holds no lock.
+pub(super) fn without_lock(pin_dir: &Path) -> Result<Vec<Pins>, KernelError> {
+    if pin_dir.exists() { of_every_version(pin_dir, None) } else { Ok(Vec::new()) }
 }
 
 /// A pinned map of a generation, for whoever only looks: holds no lock.

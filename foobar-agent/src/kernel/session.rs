@@ -1,5 +1,5 @@
 //! The datapath as one agent holds it: shared maps, the program that is attached, the
-//! generation that judges, and the counters that follow names from one generation to the next.
+//! generations, and the counters that follow names from one generation to the next.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -9,53 +9,64 @@ use std::{fs, io};
 use aya::maps::{Array, MapData};
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
-use foobar_ebpf::abi::{
-    INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, control, map, program,
-};
+use foobar_ebpf::abi::{INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACES_MAX, InterfaceSlot, map, program};
 
 use super::error::KernelError;
+use super::foreign::Survey;
 use super::generations::{Generations, Hits};
+use super::ledger::Rows;
 use super::loader::{CounterMap, Instance};
 use super::log::Diagnostics;
-use super::message::{Attached, Counters, Found, LogLevel, Places};
+use super::message::{Attached, Confirmed, Counters, Found, Installed, LogLevel, Manner, Places, Standing};
 use super::pins::{self, Pins};
+use super::upgrade::{self, Own, Taken};
 use super::value::Plain;
-use super::{attach, counters, foreign, ledger, link, preflight};
+use super::{attach, counters, ledger, link, preflight, replace};
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
-use crate::net::{Interface, XdpPresent};
+use crate::net::Interface;
 
 /// Shared maps whose descriptors the agent may have, to read and to write.
 const LENT_MAPS: [&str; 0] = [];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
+    survey: Survey,
     state_dir: PathBuf,
     root: Xdp,
     /// The kernel's number of `root`.
     root_id: u32,
     generations: Generations,
-    control: Array<MapData, u64>,
     interfaces: Array<MapData, Plain<InterfaceSlot>>,
     outcomes: CounterMap,
     answers: CounterMap,
+    samples: CounterMap,
     logical: Vec<u32>,
+    /// Links that another version's datapath had before this start.
+    taken: Vec<Taken>,
     _diagnostics: Diagnostics,
 }
 
 impl Session {
     /// Opens what an earlier agent left, or makes it; where that fails, what was made is removed.
-    pub(super) fn open(places: &Places) -> Result<(Self, Found), KernelError> {
+    pub(super) fn open(places: &Places, survey: Survey) -> Result<(Self, Found), KernelError> {
         preflight::check()?;
         let pins = Rc::new(Pins::open(&places.pin_dir)?);
-        let links = pins.linked()?;
-        let found = Found { fresh: links.is_empty() && !pins.root().exists(), links };
-        match Self::open_at(&pins, places) {
-            Ok(session) => Ok((session, found)),
+        let mut links = pins.linked()?;
+        let fresh = links.is_empty() && !pins.root().exists();
+        let attached = !links.is_empty();
+        for other in pins.of_other_versions()? {
+            links.extend(other.linked()?);
+        }
+        match Self::open_at(&pins, places, survey) {
+            Ok(mut session) => {
+                let returned = session.generations.return_overdue(&session.pins)?;
+                let standing = session.standing()?;
+                let judging = attached && standing.generation != 0;
+                Ok((session, Found { fresh, links, judging, returned, standing }))
+            }
             Err(error) => {
-                if found.fresh
-                    && let Err(left) = pins.remove_all()
-                {
+                if fresh && let Err(left) = pins.remove_all() {
                     tracing::warn!("{left}");
                 }
                 Err(error)
@@ -63,29 +74,63 @@ impl Session {
         }
     }
 
-    fn open_at(pins: &Rc<Pins>, places: &Places) -> Result<Self, KernelError> {
+    fn open_at(pins: &Rc<Pins>, places: &Places, survey: Survey) -> Result<Self, KernelError> {
         fs::create_dir_all(&places.state_dir).map_err(KernelError::io("cannot create", &places.state_dir))?;
+        upgrade::adopt(pins)?;
         let mut instance = Instance::load(None, Some(pins))?;
         let root = open_root(&mut instance, pins)?;
         let root_id = root.info().map_err(KernelError::bpf("cannot examine the datapath"))?.id();
         Ok(Self {
             generations: Generations::open(&mut instance, pins, &places.state_dir)?,
-            control: instance.take_array(map::CONTROL)?,
             interfaces: instance.take_array(map::INTERFACES)?,
             outcomes: instance.take_counters(map::OUTCOMES)?,
             answers: instance.take_counters(map::ANSWERS)?,
+            samples: instance.take_counters(map::SAMPLES)?,
             _diagnostics: Diagnostics::start(&mut instance.ebpf)?,
             pins: Rc::clone(pins),
+            survey,
             state_dir: places.state_dir.clone(),
             root,
             root_id,
             logical: vec![0],
+            taken: Vec::new(),
         })
     }
 
     /// Makes a generation the one that judges; on an error the old one goes on.
-    pub(super) fn install(&mut self, generation: Generation) -> Result<(), KernelError> {
-        self.generations.install(generation, &self.pins)
+    pub(super) fn install(
+        &mut self,
+        generation: Generation,
+        manner: Manner,
+    ) -> Result<Installed, KernelError> {
+        self.generations.install(generation, manner, &self.pins)
+    }
+
+    /// Lets what is on trial judge for good.
+    pub(super) fn confirm(&mut self) -> Result<Confirmed, KernelError> {
+        self.generations.confirm(&self.pins)
+    }
+
+    /// Has the generation before judge again; gives its number.
+    pub(super) fn roll_back(&mut self) -> Result<u64, KernelError> {
+        self.generations.roll_back(&self.pins)
+    }
+
+    /// Makes the return of a generation last whose successor was not confirmed in time; gives its number.
+    pub(super) fn return_overdue(&mut self) -> Result<Option<u64>, KernelError> {
+        self.generations.return_overdue(&self.pins)
+    }
+
+    /// What judges, what could come back, and what waits for a confirmation.
+    pub(super) fn standing(&self) -> Result<Standing, KernelError> {
+        self.generations.standing()
+    }
+
+    /// Everything is attached that should be: what is left of other versions goes, its counts stay.
+    pub(super) fn finish_upgrade(&mut self) -> Result<(), KernelError> {
+        upgrade::finish(&self.pins, self.generations.ledger())?;
+        self.taken.clear();
+        Ok(())
     }
 
     /// Does what the next installation can have done before.
@@ -93,28 +138,38 @@ impl Session {
         self.generations.look_ahead(&self.pins);
     }
 
-    /// Attaches to an interface; what is attached there in a mode that fits goes on.
+    /// Attaches to an interface; what is attached there in a mode that fits goes on. Somebody else's
+    /// program is refused, or on demand replaced.
     pub(super) fn attach(
         &mut self,
         interface: &Interface,
         logical: u32,
         mode: AttachMode,
+        replace: bool,
     ) -> Result<Attached, KernelError> {
         let station = interface.station.unwrap_or_default();
         self.enter(InterfaceSlot { ifindex: interface.ifindex, interface: logical, station })?;
         let pin = self.pins.link(interface.ifindex);
-        match interface.xdp {
-            None => attach::attach(&mut self.root, interface, mode, &pin),
-            Some(present) if present.program != self.root_id || !pin.exists() => {
-                Err(foreign::refuse(&self.pins, interface, present))
+        let Some(present) = interface.xdp else {
+            return attach::attach(&mut self.root, interface, mode, &pin);
+        };
+        let Some(own) = Own::find(&self.pins, interface, present)? else {
+            if replace {
+                return replace::take(&mut self.root, &self.survey, interface, present, mode, &pin);
             }
-            Some(XdpPresent { program, mode: before }) if before.satisfies(mode) => {
-                Ok(Attached { program, mode: before, native_refused: None, before: Some(before) })
-            }
-            Some(XdpPresent { mode: before, .. }) => {
-                attach::attach_anew(&mut self.root, interface, (before, mode), &pin)
-            }
+            return Err(self.survey.refuse(interface, present));
+        };
+        let root = self.root.fd().map_err(KernelError::bpf("cannot use the datapath"))?;
+        if let Some(taken) = own.take(root, &pin, present.program == self.root_id)? {
+            tracing::info!("{}: {}", interface.name, taken.in_words());
+            self.taken.push(taken);
         }
+        let before = present.mode;
+        if before.satisfies(mode) {
+            let program = self.root_id;
+            return Ok(Attached { program, mode: before, native_refused: None, before: Some(before) });
+        }
+        attach::attach_anew(&mut self.root, interface, (before, mode), &pin)
     }
 
     /// Enters an interface where the datapath will look for it.
@@ -146,7 +201,10 @@ impl Session {
 
     /// Takes the datapath off an interface.
     pub(super) fn release(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        link::release(&self.pins.link(ifindex))
+        for pins in self.pins.of_every_version()? {
+            link::release(&pins.link(ifindex))?;
+        }
+        Ok(())
     }
 
     /// Forgets the pin of an interface that is gone: its link is dead.
@@ -158,15 +216,25 @@ impl Session {
     pub(super) fn read(&self) -> Result<Counters, KernelError> {
         let outcomes = counters::read_outcomes(&self.outcomes, self.logical.iter().copied())?;
         let answers = counters::read_answers(&self.answers)?;
-        let Hits { generation, image_bytes, rules, services } = self.generations.read()?;
-        Ok(Counters { generation, image_bytes, outcomes, answers, rules, services })
+        let samples = counters::read_samples(&self.samples)?;
+        let Hits { generation, image_bytes, rows: Rows { rules, services, over } } =
+            self.generations.read()?;
+        Ok(Counters {
+            generation,
+            standing: self.standing()?,
+            image_bytes,
+            outcomes,
+            answers,
+            rules,
+            services,
+            over,
+            samples,
+        })
     }
 
     /// Switches the datapath's diagnostics.
     pub(super) fn set_log_level(&mut self, level: LogLevel) -> Result<(), KernelError> {
-        self.control
-            .set(control::LOG_LEVEL, level as u64, 0)
-            .map_err(KernelError::bpf("cannot set the level of diagnostics"))
+        self.generations.switch.set_log_level(level)
     }
 
     /// The descriptor of a map that the agent uses by itself. Updating a map that is held needs no
@@ -188,8 +256,11 @@ impl Session {
         ledger::remove_all(&self.state_dir)
     }
 
-    /// Removes what this opening made, where it found nothing. What other versions left stays.
+    /// Removes what this opening made, where it found nothing. What other versions left is theirs again.
     pub(super) fn undo(&mut self) -> Result<(), KernelError> {
+        for taken in self.taken.drain(..) {
+            taken.give_back()?;
+        }
         self.pins.remove_all()?;
         self.generations.undo()
     }

@@ -15,6 +15,7 @@ use super::error::KernelError;
 /// Values of `enum bpf_cmd`.
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 
 /// A test run refuses shorter frames.
@@ -106,6 +107,34 @@ pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelE
     }
 }
 
+/// Has a slot of a program array lead to a program.
+pub(super) fn set_program(map: &MapFd, index: u32, program: BorrowedFd<'_>) -> Result<(), KernelError> {
+    let mut value = program.as_raw_fd();
+    // SAFETY: 4 bytes, as the map has for a value; an update writes none.
+    unsafe { map_element(BPF_MAP_UPDATE_ELEM, map.as_fd(), index, (&raw mut value).cast()) }
+        .map_err(|source| KernelError::System { what: "cannot switch the generation", source })
+}
+
+/// Has a slot of a program array lead nowhere.
+pub(super) fn clear_program(map: &MapFd, index: u32) -> Result<(), KernelError> {
+    // SAFETY: a deletion reads and writes no value.
+    match unsafe { map_element(BPF_MAP_DELETE_ELEM, map.as_fd(), index, std::ptr::null_mut()) } {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+            Err(KernelError::System { what: "cannot take a generation out", source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Nanoseconds of the boot clock, which goes on in suspend: the datapath's clock.
+pub fn boot_now_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one `timespec`, and this one is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    // Neither is negative on this clock.
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
 /// The part of `union bpf_attr` that `BPF_PROG_TEST_RUN` reads and writes.
 #[repr(C)]
 #[derive(Default)]
@@ -159,6 +188,20 @@ pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> Result<Option<u
             _ => return Err(KernelError::System { what: "the kernel does not run the frame", source }),
         }
     }
+}
+
+/// Fills bytes with what nobody can guess.
+pub(super) fn fill_randomly(bytes: &mut [u8]) -> Result<(), KernelError> {
+    // SAFETY: as many writable bytes as the call is told.
+    let written = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    // Up to 256 bytes come whole (getrandom(2)).
+    if usize::try_from(written) == Ok(bytes.len()) {
+        return Ok(());
+    }
+    Err(KernelError::System {
+        what: "the kernel gives no random numbers",
+        source: io::Error::last_os_error(),
+    })
 }
 
 /// Returns when every packet that was being judged at the call has left the datapath.

@@ -25,20 +25,20 @@ const DESCRIPTORS_MAX: usize = 16;
 
 /// One end of a conversation. Blocks; who asks waits for the answer.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(crate) struct Channel {
     socket: UnixStream,
 }
 
 /// A message with what came beside it.
-pub(super) type Received<T> = (T, Vec<OwnedFd>);
+pub(crate) type Received<T> = (T, Vec<OwnedFd>);
 
 impl Channel {
-    pub(super) fn new(socket: UnixStream) -> Self {
+    pub(crate) fn new(socket: UnixStream) -> Self {
         Self { socket }
     }
 
     /// Sends a message and, with it, copies of descriptors.
-    pub(super) fn send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) fn send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
         let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MESSAGE_MAX);
         let length = length.ok_or_else(|| io::Error::other("a message is too long"))?;
@@ -59,7 +59,7 @@ impl Channel {
     }
 
     /// The next message; `None` when the other end is gone.
-    pub(super) fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<Received<T>>> {
+    pub(crate) fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<Received<T>>> {
         let Some((length, descriptors)) = self.receive_length()? else { return Ok(None) };
         if length > MESSAGE_MAX {
             return Err(io::Error::other("a message is too long"));

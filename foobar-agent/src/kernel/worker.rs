@@ -6,8 +6,10 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::KernelError;
-use super::message::{Answer, Attached, Counters, Found, LogLevel, Places, Reply, Request};
-use super::process::KernelProcess;
+use super::message::{
+    Answer, Attached, Confirmed, Counters, Found, Installed, LogLevel, Manner, Places, Reply, Request,
+};
+use super::process::{KernelProcess, exchange};
 use super::wire::Channel;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
@@ -34,7 +36,7 @@ impl Handle {
     pub fn start(process: KernelProcess) -> Result<Self, KernelError> {
         let (requests, inbox) = mpsc::channel(QUEUE);
         let (living, alive) = watch::channel(());
-        let KernelProcess { channel, mut child } = process;
+        let KernelProcess { channel, mut child, .. } = process;
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             thread::Builder::new()
                 .name(name.to_owned())
@@ -79,12 +81,59 @@ impl Handle {
     /// Makes a generation the one that judges; on an error the old one goes on.
     ///
     /// # Errors
-    /// When the kernel refuses it.
-    pub async fn install(&self, generation: Generation) -> Result<(), KernelError> {
-        self.ask(Request::Install(generation)).await.map(|_| ())
+    /// When the kernel refuses it, or another one is on trial.
+    pub async fn install(&self, generation: Generation, manner: Manner) -> Result<Installed, KernelError> {
+        match self.ask(Request::Install { generation, manner }).await? {
+            Reply::Installed(installed) => Ok(installed),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Lets the generation that is on trial judge for good.
+    ///
+    /// # Errors
+    /// When the kernel does not write.
+    pub async fn confirm(&self) -> Result<Confirmed, KernelError> {
+        match self.ask(Request::Confirm).await? {
+            Reply::Confirmed(confirmed) => Ok(confirmed),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Has the generation before judge again, and ends a trial; gives its number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn roll_back(&self) -> Result<u64, KernelError> {
+        match self.ask(Request::RollBack).await? {
+            Reply::Judges(generation) => Ok(generation),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Where a trial was not confirmed in time, makes the return last that the datapath has done by itself;
+    /// gives the number of the generation that judges again.
+    ///
+    /// # Errors
+    /// When the kernel does not write.
+    pub async fn return_overdue(&self) -> Result<Option<u64>, KernelError> {
+        match self.ask(Request::ReturnOverdue).await? {
+            Reply::Returned(generation) => Ok(generation),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Removes what is left of other versions, where nothing of theirs is attached any more; their counts
+    /// go on in ours.
+    ///
+    /// # Errors
+    /// When a file or pin cannot be written or removed.
+    pub async fn finish_upgrade(&self) -> Result<(), KernelError> {
+        self.ask(Request::FinishUpgrade).await.map(|_| ())
     }
 
     /// Attaches the datapath to an interface, or goes on with what is attached in a mode that fits.
+    /// Takes the place of somebody else's program only with `replace`.
     ///
     /// # Errors
     /// When the interface does not take it.
@@ -93,8 +142,9 @@ impl Handle {
         interface: Interface,
         logical: u32,
         mode: AttachMode,
+        replace: bool,
     ) -> Result<Attached, KernelError> {
-        match self.ask(Request::Attach { interface, logical, mode }).await? {
+        match self.ask(Request::Attach { interface, logical, mode, replace }).await? {
             Reply::Attached(attached) => Ok(attached),
             _ => Err(KernelError::WorkerGone),
         }
@@ -202,20 +252,6 @@ fn forward(channel: &Channel, mut inbox: mpsc::Receiver<Envelope>) {
         drop(answer.send(answered));
         if broken {
             return;
-        }
-    }
-}
-
-fn exchange(channel: &Channel, request: &Request) -> Result<Answer, KernelError> {
-    let asked = channel.send(request, &[]).and_then(|()| channel.receive::<Result<Reply, String>>());
-    match asked {
-        Ok(Some((reply, descriptors))) => {
-            reply.map(|reply| Answer { reply, descriptors }).map_err(KernelError::Told)
-        }
-        Ok(None) => Err(KernelError::WorkerGone),
-        Err(error) => {
-            tracing::error!("the kernel process does not answer: {error}");
-            Err(KernelError::WorkerGone)
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use foobar_ebpf::abi::answer::Outcome;
+use foobar_ebpf::abi::event;
 use foobar_ebpf::verdict::{Reason, Verdict};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -13,7 +14,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::family::{Distribution, Samples, as_f64};
 use super::metrics::{self, FAMILIES};
-use super::snapshot::{InterfaceSnapshot, Snapshot};
+use super::snapshot::{InterfaceSnapshot, SampleCounts, Snapshot};
 use crate::balancer::{BackendSnapshot, BalancerSnapshot, DurationSnapshot, ListenerSnapshot};
 
 /// `Content-Type` of [`Exposition::render`].
@@ -119,6 +120,17 @@ fn firewall(samples: &mut Samples, snapshot: &Snapshot) {
     for rule in &snapshot.rules {
         samples.count(&metrics::RULE_PACKETS, &[&rule.name], rule.packets);
         samples.count(&metrics::RULE_BYTES, &[&rule.name], rule.bytes);
+        if let Some(rate) = &rule.rate {
+            samples.count(&metrics::RULE_OVER, &[&rule.name], rate.over_packets);
+        }
+    }
+    let SampleCounts { emitted, lost, withheld } = snapshot.samples;
+    for (outcome, packets) in [
+        (event::Outcome::Emitted, emitted),
+        (event::Outcome::Lost, lost),
+        (event::Outcome::Withheld, withheld),
+    ] {
+        samples.count(&metrics::SAMPLES, &[outcome.as_str()], packets);
     }
     for reason in Reason::ALL.iter().copied().filter(|reason| can_refuse(*reason)) {
         samples.count(&metrics::DROPS, &[reason.as_str()], refused_packets(snapshot, reason.as_str()));

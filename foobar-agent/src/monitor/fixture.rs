@@ -6,8 +6,10 @@ use crate::balancer::{
 };
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
-    AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    AnswerCount, InterfaceSnapshot, OutcomeCount, RateSnapshot, ReloadSnapshot, RuleSnapshot, SampleCounts,
+    ServiceSnapshot, Snapshot, Standing,
 };
+use crate::privileges::{Kept, Privileges};
 
 /// When the scenario is looked at, in seconds since the epoch.
 pub(crate) const NOW_SECONDS: f64 = 1_790_000_000.0;
@@ -16,6 +18,10 @@ pub(crate) const NOW_SECONDS: f64 = 1_790_000_000.0;
 /// certificate about to expire and a refused reload.
 pub(crate) fn scenario() -> Snapshot {
     Snapshot {
+        standing: Standing {
+            configuration: Some("/etc/foobar/foobar.toml".to_owned()),
+            ..Standing::default()
+        },
         host: "lb".to_owned(),
         version: "0.1.0".to_owned(),
         started_at_seconds: NOW_SECONDS - 273_600.5,
@@ -42,17 +48,19 @@ pub(crate) fn scenario() -> Snapshot {
         ],
         rules: vec![
             rule("web", "allow", 1_234_500, 987_650_000),
-            rule("ssh", "allow", 67, 4_321),
+            RuleSnapshot { rate: Some(rate()), ..rule("ssh", "allow", 67, 4_321) },
             rule("telnet", "reject", 5, 300),
             rule(RuleSnapshot::POLICY, "drop", 1_010, 60_600),
         ],
         answers: vec![answer("tcp-rst", 3), answer("limit", 2)],
+        samples: SampleCounts { emitted: 120, lost: 4, withheld: 9 },
         services: vec![ServiceSnapshot {
             name: "nginx".to_owned(),
             port: 80,
             protocol: "http".to_owned(),
             messages: 61_002,
         }],
+        privileges: Some(privileges()),
         balancer: Some(balancer()),
         last_reload: Some(ReloadSnapshot {
             at_seconds: NOW_SECONDS - 310.0,
@@ -111,12 +119,27 @@ fn balancer() -> BalancerSnapshot {
     }
 }
 
+fn privileges() -> Privileges {
+    let kept = |user: &str, capabilities: &[&str]| Kept {
+        user: user.to_owned(),
+        capabilities: capabilities.iter().map(|name| format!("CAP_{name}")).collect(),
+        landlock: Some(6),
+        seccomp: true,
+    };
+    let kernel = kept("root", &["DAC_READ_SEARCH", "NET_BIND_SERVICE", "NET_ADMIN", "PERFMON", "BPF"]);
+    Privileges { agent: kept("foobar", &[]), kernel }
+}
+
 fn outcome(verdict: &str, reason: &str, packets: u64, bytes: u64) -> OutcomeCount {
     OutcomeCount { verdict: verdict.to_owned(), reason: reason.to_owned(), packets, bytes }
 }
 
+fn rate() -> RateSnapshot {
+    RateSnapshot { rate: "10 connections/minute per source".to_owned(), over_packets: 11, over_bytes: 660 }
+}
+
 fn rule(name: &str, action: &str, packets: u64, bytes: u64) -> RuleSnapshot {
-    RuleSnapshot { name: name.to_owned(), action: action.to_owned(), packets, bytes }
+    RuleSnapshot { name: name.to_owned(), action: action.to_owned(), packets, bytes, rate: None }
 }
 
 fn answer(outcome: &str, packets: u64) -> AnswerCount {

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::desk;
+
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 128;
 
@@ -74,7 +76,7 @@ fn bind_beside(address: SocketAddr, overlapping: &[SockRef<'_>]) -> io::Result<T
             other.set_reuse_port(true)?;
         }
     }
-    socket.bind(&address.into())?;
+    desk::bind(&socket, address)?;
     socket.listen(BACKLOG)?;
     if !overlapping.is_empty() {
         socket.set_reuse_port(false)?;

@@ -33,6 +33,16 @@ pub(super) const RULE_BYTES: Family = Family::counter(
     &["rule"],
     "Bytes of the packets that the rule decided; rule=\"policy\" is the default verdict",
 );
+pub(super) const RULE_OVER: Family = Family::counter(
+    "foobar_firewall_rule_over_rate_packets_total",
+    &["rule"],
+    "Packets that the rule did not match because they were over its rate",
+);
+pub(super) const SAMPLES: Family = Family::counter(
+    "foobar_firewall_samples_total",
+    &["outcome"],
+    "Samples of packets for logs of rules and for those who watch, by what became of them",
+);
 pub(super) const DROPS: Family = Family::counter(
     "foobar_firewall_drops_total",
     &["reason"],
@@ -153,6 +163,8 @@ pub const FAMILIES: &[&Family] = &[
     &XDP_ATTACHED,
     &RULE_PACKETS,
     &RULE_BYTES,
+    &RULE_OVER,
+    &SAMPLES,
     &DROPS,
     &REJECT_ANSWERS,
     &REJECT_WITHHELD,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::ProcessSnapshot;
 use crate::balancer::BalancerSnapshot;
+use crate::privileges::Privileges;
 
 /// Everything that can be seen of a running agent at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,12 +20,18 @@ pub struct Snapshot {
     pub generation: u64,
     /// Memory that its rules take in the kernel, in bytes; 0: it judges nothing.
     pub image_bytes: u64,
+    /// Where that comes from, what could come back, and what waits for somebody to decide.
+    #[serde(default)]
+    pub standing: Standing,
     /// The interfaces that the datapath is, or should be, attached to.
     pub interfaces: Vec<InterfaceSnapshot>,
     /// The rules in order of judgement; the last one is [`RuleSnapshot::POLICY`].
     pub rules: Vec<RuleSnapshot>,
     /// What became of the answers to rejected packets. Those that never occurred may be absent.
     pub answers: Vec<AnswerCount>,
+    /// What became of samples of packets, for rules with a log and for those who watch.
+    #[serde(default)]
+    pub samples: SampleCounts,
     /// What the kernel counts by protocol.
     pub services: Vec<ServiceSnapshot>,
     /// The load balancer; `None`: this host balances nothing.
@@ -33,6 +40,41 @@ pub struct Snapshot {
     pub last_reload: Option<ReloadSnapshot>,
     /// What the agent itself takes of the host.
     pub process: Option<ProcessSnapshot>,
+    /// What the agent and its kernel process have kept of their privileges.
+    pub privileges: Option<Privileges>,
+}
+
+/// The configuration in force, and those around it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The file in force; `None`: the agent runs without one.
+    pub configuration: Option<String>,
+    /// The generation that a rollback would bring back.
+    pub before: Option<u64>,
+    /// The configuration is on trial.
+    pub trial: Option<TrialSnapshot>,
+    /// The last one that was not kept, until another one is taken.
+    pub refused: Option<RefusedSnapshot>,
+}
+
+/// A configuration that judges until a deadline, unless it is confirmed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrialSnapshot {
+    /// When the datapath goes back, in seconds since the Unix epoch.
+    pub ends_at_seconds: f64,
+    /// The generation that judges then.
+    pub before: u64,
+}
+
+/// A configuration that was not kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RefusedSnapshot {
+    /// Its file.
+    pub configuration: String,
+    /// What became of it, to complete "it was …".
+    pub why: String,
+    /// When, in seconds since the Unix epoch.
+    pub at_seconds: f64,
 }
 
 /// One interface of the datapath.
@@ -86,6 +128,31 @@ pub struct RuleSnapshot {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Its rate; `None`: it has none.
+    #[serde(default)]
+    pub rate: Option<RateSnapshot>,
+}
+
+/// A rule's rate, and what it came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateSnapshot {
+    /// In words: `10 packets/minute per source`.
+    pub rate: String,
+    /// Packets that the rule did not match because they were over it.
+    pub over_packets: u64,
+    /// Their bytes.
+    pub over_bytes: u64,
+}
+
+/// What became of samples of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleCounts {
+    /// They were given to the agent.
+    pub emitted: u64,
+    /// The agent did not read fast enough.
+    pub lost: u64,
+    /// There were more than may be in a second.
+    pub withheld: u64,
 }
 
 impl RuleSnapshot {

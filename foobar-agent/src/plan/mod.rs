@@ -84,7 +84,18 @@ impl Plan {
 }
 
 fn verdicts(meanings: &mut Meanings, old: &Ruleset, new: &Ruleset) -> Verdicts {
-    match meanings.difference(old, new) {
+    let exceeded = |ruleset: &Ruleset| {
+        let rules = ruleset.rules.iter().filter(|rule| rule.rate.is_none()).cloned().collect();
+        Ruleset { rules, ..*ruleset }
+    };
+    let difference = match meanings.difference(old, new) {
+        // A rule behind one with a rate may differ for packets that are over it.
+        Ok(None) if [old, new].iter().any(|side| side.rules.iter().any(|rule| rule.rate.is_some())) => {
+            meanings.difference(&exceeded(old), &exceeded(new))
+        }
+        difference => difference,
+    };
+    match difference {
         Ok(None) => Verdicts::Same,
         Ok(Some(example)) => Verdicts::Differ(Box::new(example)),
         Err(error) => Verdicts::Unknown(error),

@@ -223,6 +223,8 @@ fn any_rule() -> impl Strategy<Value = Rule> {
             from_ports: from_port.map(|port| vec![port]),
             icmp_types,
             tcp_flags,
+            rate: None,
+            log: None,
             interfaces: interface.map(|name| vec![name.to_owned()]),
         }
     })

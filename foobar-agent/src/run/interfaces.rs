@@ -51,12 +51,22 @@ pub(super) struct Interfaces {
     /// Attached by an earlier agent, by ifindex, and not looked at yet.
     left: Vec<u32>,
     said_unrouted: bool,
+    /// Somebody else's program is replaced, not refused.
+    replace: bool,
 }
 
 impl Interfaces {
     pub(super) fn new(numbers: InterfaceNumbers, state_dir: PathBuf) -> Self {
         let saved = InterfaceNumbers::default();
-        Self { numbers, saved, state_dir, states: BTreeMap::new(), left: Vec::new(), said_unrouted: false }
+        Self {
+            numbers,
+            saved,
+            state_dir,
+            states: BTreeMap::new(),
+            left: Vec::new(),
+            said_unrouted: false,
+            replace: false,
+        }
     }
 
     pub(super) fn states(&self) -> impl Iterator<Item = (&str, &State)> {
@@ -72,6 +82,11 @@ impl Interfaces {
     /// What an earlier agent left attached, by ifindex.
     pub(super) fn left_by_an_earlier_agent(&mut self, links: Vec<u32>) {
         self.left = links;
+    }
+
+    /// Whether programs of others are replaced from now on.
+    pub(super) fn replace_others(&mut self, replace: bool) {
+        self.replace = replace;
     }
 
     /// Writes the numbers of interfaces where they have changed. Lost ones cost no packet, only
@@ -152,13 +167,15 @@ impl Interfaces {
         if is_new {
             round.rows.push(name.clone());
         }
-        let number = self.numbers.number(name);
+        let (number, replace) = (self.numbers.number(name), self.replace);
         let state = self.states.entry(name.clone()).or_default();
         if state.held.is_some_and(|held| held.mode.satisfies(mode)) {
             return;
         }
         let attached = match number {
-            Ok(number) => kernel.attach(interface.clone(), number, mode).await.map_err(anyhow::Error::from),
+            Ok(number) => {
+                kernel.attach(interface.clone(), number, mode, replace).await.map_err(anyhow::Error::from)
+            }
             Err(error) => Err(error.into()),
         };
         match attached {
@@ -203,7 +220,9 @@ impl Interfaces {
                 );
             }
             let entered = match self.numbers.number(name) {
-                Ok(number) => kernel.attach(interface.clone(), number, held.mode.asked_for()).await.map(drop),
+                Ok(number) => {
+                    kernel.attach(interface.clone(), number, held.mode.asked_for(), false).await.map(drop)
+                }
                 Err(error) => {
                     tracing::error!("{error}");
                     Ok(())
@@ -223,7 +242,7 @@ impl Interfaces {
             let now = present.iter().find(|interface| interface.ifindex == held.ifindex);
             let Some(now) = now.filter(|interface| interface.station != held.station) else { continue };
             let Ok(number) = self.numbers.number(name) else { continue };
-            match kernel.attach(now.clone(), number, held.mode.asked_for()).await {
+            match kernel.attach(now.clone(), number, held.mode.asked_for(), false).await {
                 Ok(_) => held.station = now.station,
                 Err(error) => tracing::warn!("{name} rejects without an answer: {error}"),
             }
@@ -264,7 +283,7 @@ impl Interfaces {
         for (interface, before) in round.moved {
             let Ok(number) = self.numbers.number(&interface.name) else { continue };
             let name = interface.name.clone();
-            match kernel.attach(interface, number, before.asked_for()).await {
+            match kernel.attach(interface, number, before.asked_for(), false).await {
                 Ok(attached) => {
                     let held = self.states.get_mut(&name).and_then(|state| state.held.as_mut());
                     if let Some(held) = held {

@@ -2,17 +2,21 @@
 //! reloads, and stops. Owns the lifetime of the parts; what each does is its own business.
 //!
 //! ```text
-//! signals ─► configuration ─► folders, socket ─► balancer ─► monitor ─► kernel ─► interfaces
-//!            └──────────── on an error: dropped again, nothing stays ─────────────┘
+//! configuration ─► folders, socket, kernel process ─► privileges given up (ground)
+//!  signals ─► datapath ─► balancer ─► monitor ─► rules, interfaces
+//!            └─ on an error: dropped again, nothing stays ─┘
 //! ```
 
+mod choice;
+mod ground;
 mod interfaces;
+mod kept;
 mod picture;
 mod reload;
 mod round;
 mod running;
+mod trial;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,18 +26,22 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
+use self::choice::Choice;
+use self::ground::{Base, Ground};
+use self::kept::Origin;
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
 use crate::cli::{Failure, RunOptions};
-use crate::config::{self, Diagnostics, Loaded};
+use crate::config::model::Host;
+use crate::config::{self, Diagnostics, Document, Loaded};
 use crate::control::Agent as _;
 use crate::control::server::Server as ControlServer;
-use crate::control::socket::{self, ControlSocket};
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::{Handle, KernelProcess};
+use crate::kernel::{Found, Handle, Places};
 use crate::logging;
 use crate::net::Changes;
+use crate::privileges::Privileges;
 
 /// Where the configuration is unless told otherwise.
 const DEFAULT_CONFIG: &str = "/etc/foobar/foobar.toml";
@@ -58,9 +66,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the kernel process may take to end after the agent's last word.
 const KERNEL_END_LIMIT: Duration = Duration::from_secs(5);
 
-/// Locks `state_dir`; two agents may have different folders for their sockets.
-const STATE_LOCK: &str = "state.lock";
-
 /// Runs the agent until a signal ends it.
 ///
 /// # Errors
@@ -68,21 +73,25 @@ const STATE_LOCK: &str = "state.lock";
 pub fn run(options: &RunOptions) -> Result<()> {
     logging::start();
     raise_descriptor_limit();
-    // Before there is a second thread.
-    let process = KernelProcess::start()?;
+    let file = ConfigFile::find(options.config.as_deref());
+    let ground = Ground::prepare(&file, options)?;
+    let Privileges { agent, kernel } = &ground.base.privileges;
+    tracing::info!("privileges: {agent}; kernel process: {kernel}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the control runtime")?;
     let tasks = LocalSet::new();
-    let kernel = runtime.block_on(async { Handle::start(process) })?;
+    let Ground { base, socket, state: _state, process } = ground;
+    let kernel = Handle::start(process)?;
     let ending = kernel.ending();
     let done = tasks.block_on(&runtime, async {
         // Before anything is half done: a signal during the start is taken when it has ended.
         let signals = Signals::listen()?;
-        let file = ConfigFile::find(options.config.as_deref());
-        let started = start(file, kernel, options.strict).await?;
-        serve(started, signals).await
+        let (agent, changes) = start(file, kernel, base, options).await?;
+        tracing::info!("control socket: {}", socket.path().display());
+        let _control = ControlServer::start(socket, Rc::clone(&agent));
+        serve(agent, changes, signals).await
     });
     // The tasks hold the last handles.
     drop(tasks);
@@ -114,64 +123,73 @@ impl ConfigFile {
         Self(named.or_else(|| default.exists().then_some(default)).map(Path::to_owned))
     }
 
-    fn path(&self) -> Option<&Path> {
-        self.0.as_deref()
-    }
-
-    fn load(&self) -> Result<Loaded, Diagnostics> {
-        match &self.0 {
-            Some(path) => config::load(path),
-            None => Ok(config::embedded_default()),
-        }
-    }
-
-    /// A configuration that no generation can hold.
-    fn refused(&self, error: &CompileError) -> Failure {
-        let path = self.0.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
-        Failure::Configuration(config::refused(path, error).into())
+    fn read(&self) -> Result<Origin, Diagnostics> {
+        let document = self.0.as_deref().map(Document::read).transpose()?;
+        Ok(Origin { document })
     }
 }
 
-/// A started agent with what keeps it reachable and its folders its own.
-struct Started {
-    agent: Rc<Running>,
-    changes: Changes,
-    _control: ControlServer,
-    _state: File,
+/// A configuration that no generation can hold.
+fn refused(origin: &Origin, error: &CompileError) -> Failure {
+    let path = origin.path().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+    Failure::Configuration(config::refused(path, error).into())
 }
 
-async fn start(file: ConfigFile, kernel: Handle, strict: bool) -> Result<Started> {
-    let Loaded { config, warnings, .. } = file.load()?;
-    match &file.0 {
-        Some(path) => tracing::info!("configuration: {}", path.display()),
-        None => {
-            tracing::info!("no configuration file: attaching where a default route leads, judging nothing");
-        }
+/// Opens the datapath and starts the rest. On an error, what an earlier agent left goes on as it was, and what
+/// this start made is removed.
+async fn start(
+    file: ConfigFile,
+    kernel: Handle,
+    base: Base,
+    options: &RunOptions,
+) -> Result<(Rc<Running>, Changes)> {
+    let Host { pin_dir, state_dir, .. } = base.loaded.config.host.clone();
+    let found = kernel.open(Places { pin_dir, state_dir }).await?;
+    let fresh = found.fresh;
+    let started = start_with(file, kernel.clone(), base, found, options).await;
+    if started.is_err()
+        && fresh
+        && let Err(left) = kernel.undo().await
+    {
+        tracing::error!("what this start made could not be removed: {left}");
     }
+    started
+}
+
+/// What comes once the datapath is open.
+async fn start_with(
+    file: ConfigFile,
+    kernel: Handle,
+    base: Base,
+    found: Found,
+    options: &RunOptions,
+) -> Result<(Rc<Running>, Changes)> {
+    let Base { own, loaded, mut kept, privileges } = base;
+    let Choice { origin, loaded, trial } = choice::choose(own, loaded, &mut kept, &found, &kernel).await?;
+    let Loaded { config, warnings, .. } = loaded;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let socket = ControlSocket::bind(&config.host.run_dir)?;
-    let state = socket::claim(&config.host.state_dir, STATE_LOCK)?;
     let mut numbers = InterfaceNumbers::load(&config.host.state_dir);
     let generation = compile(config.firewall.ruleset.as_ref(), &config.monitor.services, &mut numbers)
-        .map_err(|error| file.refused(&error))?;
+        .map_err(|error| refused(&origin, &error))?;
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
 
-    let agent = Rc::new(Running::new(file, Parts { config, kernel, balancer, numbers }));
+    let parts = Parts { config, kernel, balancer, numbers, origin, kept, privileges };
+    let agent = Rc::new(Running::new(file, parts));
     let monitor = agent.bind_monitor()?;
-    agent.arm(generation, strict).await?;
+    if let Some(trial) = trial {
+        agent.watch(trial);
+    }
+    agent.arm(generation, found, options).await?;
     agent.serve_monitor(monitor);
-    tracing::info!("control socket: {}", socket.path().display());
-    let control = ControlServer::start(socket, Rc::clone(&agent));
-    Ok(Started { agent, changes, _control: control, _state: state })
+    Ok((agent, changes))
 }
 
 /// Serves until a signal ends the agent. Following the network is a task of its own, so that
 /// neither waits for the other.
-async fn serve(started: Started, mut signals: Signals) -> Result<()> {
-    let Started { agent, changes, _control, _state } = started;
+async fn serve(agent: Rc<Running>, changes: Changes, mut signals: Signals) -> Result<()> {
     let follower = tokio::task::spawn_local(follow(Rc::clone(&agent), changes));
     loop {
         tokio::select! {

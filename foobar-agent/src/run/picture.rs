@@ -7,21 +7,29 @@ use super::interfaces::Interfaces;
 use crate::balancer::BalancerSnapshot;
 use crate::config::model::{Config, ServiceProtocol};
 use crate::firewall::compile::POLICY;
-use crate::kernel::Counters;
+use crate::kernel::{CounterSample, Counters, Samples};
 use crate::monitor::process::ProcessSnapshot;
 use crate::monitor::snapshot::{
-    AnswerCount, InterfaceSnapshot, OutcomeCount, ReloadSnapshot, RuleSnapshot, ServiceSnapshot, Snapshot,
+    AnswerCount, InterfaceSnapshot, OutcomeCount, RateSnapshot, ReloadSnapshot, RuleSnapshot, SampleCounts,
+    ServiceSnapshot, Snapshot, Standing,
 };
+use crate::privileges::Privileges;
 
 /// What the agent knows beside its parts.
 pub(super) struct About {
     pub(super) started_at: SystemTime,
     pub(super) last_reload: Option<ReloadSnapshot>,
+    pub(super) privileges: Privileges,
 }
 
 /// Seconds since the Unix epoch.
 pub(super) fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+/// Now, in seconds since the Unix epoch.
+pub(super) fn now_seconds() -> f64 {
+    unix_seconds(SystemTime::now())
 }
 
 pub(super) fn take(
@@ -30,6 +38,7 @@ pub(super) fn take(
     interfaces: &Interfaces,
     balancer: Option<BalancerSnapshot>,
     about: &About,
+    standing: Standing,
 ) -> Snapshot {
     Snapshot {
         host: config.host.name.clone(),
@@ -37,13 +46,16 @@ pub(super) fn take(
         started_at_seconds: unix_seconds(about.started_at),
         generation: counters.generation,
         image_bytes: counters.image_bytes,
+        standing,
         interfaces: interface_rows(counters, interfaces),
         rules: rule_rows(config, counters),
         answers: answer_rows(counters),
+        samples: sample_counts(counters.samples),
         services: service_rows(config, counters),
         balancer,
         last_reload: about.last_reload.clone(),
         process: ProcessSnapshot::read().ok(),
+        privileges: Some(about.privileges.clone()),
     }
 }
 
@@ -70,19 +82,32 @@ fn interface_rows(counters: &Counters, interfaces: &Interfaces) -> Vec<Interface
 /// Rules of the generation that judges. The configuration of a moment ago may name others: a
 /// rule that it does not name is the policy.
 fn rule_rows(config: &Config, counters: &Counters) -> Vec<RuleSnapshot> {
-    let mut actions = HashMap::new();
+    let (mut actions, mut rates) = (HashMap::new(), HashMap::new());
     if let Some(ruleset) = &config.firewall.ruleset {
         actions.extend(ruleset.rules.iter().map(|rule| (rule.name.as_str(), rule.action)));
         actions.insert(POLICY, ruleset.default);
+        rates.extend(ruleset.rules.iter().filter_map(|rule| Some((rule.name.as_str(), rule.rate?))));
     }
     let action = |name: &str| actions.get(name).map_or("", |verdict| verdict.as_str());
+    let over: HashMap<&str, CounterSample> =
+        counters.over.iter().map(|row| (row.name.as_str(), row.count)).collect();
+    let rate = |name: &str| {
+        let CounterSample { packets, bytes } = over.get(name).copied()?;
+        let rate = rates.get(name).map(ToString::to_string).unwrap_or_default();
+        Some(RateSnapshot { rate, over_packets: packets, over_bytes: bytes })
+    };
     let rows = counters.rules.iter().map(|row| RuleSnapshot {
+        rate: rate(&row.name),
         name: row.name.clone(),
         action: action(&row.name).to_owned(),
         packets: row.count.packets,
         bytes: row.count.bytes,
     });
     rows.collect()
+}
+
+fn sample_counts(Samples { emitted, lost, withheld }: Samples) -> SampleCounts {
+    SampleCounts { emitted, lost, withheld }
 }
 
 fn answer_rows(counters: &Counters) -> Vec<AnswerCount> {

@@ -12,19 +12,24 @@ use tokio::task;
 
 use super::ConfigFile;
 use super::interfaces::Interfaces;
-use super::picture::{self, About};
+use super::kept::{Kept, Origin, Refused};
+use super::picture::{self, About, now_seconds};
+use super::trial::{self, Known};
 use crate::balancer::Balancer;
+use crate::cli::RunOptions;
 use crate::config::model::{Config, Firewall, Interfaces as Wanted};
 use crate::control::{
-    Agent, DetachReport, InForce, Refusal, ReloadReport, RuleInForce, RulesetInForce, RulesetText, describe,
+    Agent, ApplyReport, ApplyRequest, ConfirmReport, DetachReport, InForce, Refusal, ReloadReport,
+    RollbackReport, RuleInForce, RulesetInForce, RulesetText, describe,
 };
 use crate::firewall::compile;
 use crate::firewall::generation::Generation;
 use crate::firewall::numbers::InterfaceNumbers;
-use crate::kernel::{Found, Handle, LogLevel, Places};
+use crate::kernel::{Counters, Found, Handle, Installed, LogLevel, Manner, Trial, boot_now_ns};
 use crate::monitor::Source;
 use crate::monitor::server::{Prepared as PreparedMonitor, Server};
-use crate::monitor::snapshot::Snapshot;
+use crate::monitor::snapshot::{RefusedSnapshot, Snapshot, Standing, TrialSnapshot};
+use crate::privileges::Privileges;
 
 /// What the agent is made of at its start.
 pub(super) struct Parts {
@@ -32,11 +37,34 @@ pub(super) struct Parts {
     pub(super) kernel: Handle,
     pub(super) balancer: Option<Balancer>,
     pub(super) numbers: InterfaceNumbers,
+    pub(super) origin: Origin,
+    pub(super) kept: Kept,
+    pub(super) privileges: Privileges,
+}
+
+/// In which order the generation and the interfaces come.
+#[derive(Clone, Copy)]
+pub(super) struct Order {
+    /// Nothing judges yet: the generation comes first.
+    pub(super) judged_first: bool,
+    /// Nothing may be missing.
+    pub(super) strict: bool,
+    /// How the generation is put in force; `None`: it is already.
+    pub(super) manner: Option<Manner>,
 }
 
 /// The agent. All of it lives on the control thread.
 pub(super) struct Running {
+    /// What it was started with, and what a reload takes.
     pub(super) file: ConfigFile,
+    /// Where the configuration in force is from.
+    pub(super) origin: RefCell<Origin>,
+    /// What a rollback goes back to.
+    pub(super) before: RefCell<Option<Known>>,
+    pub(super) trial: Cell<Option<Trial>>,
+    pub(super) kept: RefCell<Kept>,
+    /// The rules that judge are not those of the configuration: a rollback could not read theirs.
+    pub(super) rules_unknown: Cell<bool>,
     pub(super) kernel: Handle,
     /// Set once, by [`Running::bind_monitor`]: the endpoint asks the agent for snapshots.
     pub(super) monitor: OnceCell<Server<Self>>,
@@ -50,15 +78,20 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(file: ConfigFile, parts: Parts) -> Self {
-        let Parts { config, kernel, balancer, numbers } = parts;
+        let Parts { config, kernel, balancer, numbers, origin, kept, privileges } = parts;
         let interfaces = Interfaces::new(numbers, config.host.state_dir.clone());
         Self {
             file,
+            before: RefCell::new(None),
+            trial: Cell::new(None),
+            rules_unknown: Cell::new(false),
+            origin: RefCell::new(origin),
+            kept: RefCell::new(kept),
             kernel,
             monitor: OnceCell::new(),
             config: RefCell::new(config),
             balancer: RefCell::new(balancer),
-            about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None }),
+            about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None, privileges }),
             detached: Cell::new(false),
             interfaces: Mutex::new(interfaces),
         }
@@ -81,26 +114,45 @@ impl Running {
         }
     }
 
-    /// Opens the datapath, puts the first generation in force and attaches. On an error, what an
-    /// earlier agent left goes on as it was, and what this start made is removed.
-    pub(super) async fn arm(&self, generation: Generation, strict: bool) -> Result<()> {
-        let (firewall, host) = {
-            let config = self.config.borrow();
-            (config.firewall.clone(), config.host.clone())
-        };
-        let Found { fresh, links } =
-            self.kernel.open(Places { pin_dir: host.pin_dir, state_dir: host.state_dir }).await?;
+    /// Puts the first generation in force and attaches. On an error, what an earlier agent left goes on as it
+    /// was; what this start made is for the caller to remove.
+    pub(super) async fn arm(&self, generation: Generation, found: Found, options: &RunOptions) -> Result<()> {
+        let firewall = self.config.borrow().firewall.clone();
+        let on_trial = self.trial.get().is_some();
         let mut interfaces = self.interfaces.lock().await;
-        let judged_first = links.is_empty();
-        interfaces.left_by_an_earlier_agent(links);
-        if let Err(error) = self.switch(generation, &firewall, &mut interfaces, judged_first, strict).await {
-            if fresh && let Err(left) = self.kernel.undo().await {
-                tracing::error!("what this start made could not be removed: {left}");
-            }
-            return Err(error);
+        interfaces.left_by_an_earlier_agent(found.links);
+        interfaces.replace_others(options.replace);
+        let manner = (!on_trial).then_some(Manner::UnlessTheSame);
+        let order = Order { judged_first: !found.judging, strict: options.strict, manner };
+        let installed = self.switch(generation, &firewall, &mut interfaces, order).await?;
+        interfaces.replace_others(false);
+        self.note_start(installed);
+        if !on_trial {
+            interfaces.keep_only(&firewall, &self.kernel).await;
         }
-        interfaces.keep_only(&firewall, &self.kernel).await;
+        // What cannot be removed now is tried again at the next start; everything judges.
+        if let Err(error) = self.kernel.finish_upgrade().await {
+            tracing::error!("what another version left stays for now: {error}");
+        }
         Ok(())
+    }
+
+    /// Writes down what is in force since the start.
+    fn note_start(&self, installed: Option<Installed>) {
+        let mut kept = self.kept.borrow_mut();
+        let origin = self.origin.borrow().clone();
+        match installed {
+            Some(Installed { unchanged: true, generation, .. }) => {
+                tracing::info!(
+                    "generation {generation}, which judges, is what the rules come to: it goes on"
+                );
+                kept.resume(origin);
+            }
+            Some(_) => kept.take(origin),
+            None => {}
+        }
+        let before = if self.trial.get().is_some() { &kept.content.in_force } else { &kept.content.before };
+        self.before.replace(before.clone().map(|origin| Known { origin, config: None }));
     }
 
     /// Attaches what is new, and switches the generation. Where something is attached already,
@@ -111,19 +163,22 @@ impl Running {
         generation: Generation,
         firewall: &Firewall,
         interfaces: &mut Interfaces,
-        judged_first: bool,
-        strict: bool,
-    ) -> Result<()> {
+        order: Order,
+    ) -> Result<Option<Installed>> {
+        let Order { judged_first, strict, manner } = order;
         interfaces.save_numbers();
-        let mut generation = Some(generation);
-        if judged_first && let Some(generation) = generation.take() {
-            self.kernel.install(generation).await?;
+        let mut waiting = manner.map(|manner| (generation, manner));
+        let mut installed = None;
+        if judged_first && let Some((generation, manner)) = waiting.take() {
+            installed = Some(self.kernel.install(generation, manner).await?);
         }
         let mut round = interfaces.follow(firewall, &self.kernel).await?;
-        let switched = match (round.objection(strict), generation) {
+        let switched = match (round.objection(strict), waiting) {
             (Some(error), _) => Err(error),
-            (None, Some(generation)) => self.kernel.install(generation).await.map_err(anyhow::Error::from),
-            (None, None) => Ok(()),
+            (None, Some((generation, manner))) => {
+                self.kernel.install(generation, manner).await.map(Some).map_err(anyhow::Error::from)
+            }
+            (None, None) => Ok(installed),
         };
         if switched.is_err() {
             interfaces.undo(round, &self.kernel).await;
@@ -162,13 +217,35 @@ impl Running {
     }
 }
 
+impl Running {
+    fn standing(&self, counters: &Counters) -> Standing {
+        let trial = self.trial.get().map(|Trial { deadline_ns, before, .. }| {
+            let left = Duration::from_nanos(deadline_ns.saturating_sub(boot_now_ns()));
+            TrialSnapshot { ends_at_seconds: now_seconds() + left.as_secs_f64(), before }
+        });
+        let refused = self.kept.borrow().content.refused.clone();
+        Standing {
+            configuration: self.origin.borrow().path().map(|path| path.display().to_string()),
+            before: counters.standing.before,
+            trial,
+            refused: refused.map(|Refused { origin, why, at_seconds }| RefusedSnapshot {
+                configuration: origin.name(),
+                why,
+                at_seconds,
+            }),
+        }
+    }
+}
+
 impl Source for Running {
     async fn snapshot(&self) -> Result<Snapshot> {
         // First, so that the counters are of the configuration that they are shown with.
         let interfaces = self.interfaces.lock().await;
         let counters = self.kernel.counters().await?;
         let balancer = self.balancer.borrow().as_ref().map(Balancer::snapshot);
-        Ok(picture::take(&self.config.borrow(), &counters, &interfaces, balancer, &self.about.borrow()))
+        let standing = self.standing(&counters);
+        let config = self.config.borrow();
+        Ok(picture::take(&config, &counters, &interfaces, balancer, &self.about.borrow(), standing))
     }
 }
 
@@ -177,11 +254,30 @@ impl Agent for Running {
         self.reload_whole().await.map_err(Refusal::from)
     }
 
+    async fn apply(self: Rc<Self>, request: ApplyRequest) -> Result<ApplyReport, Refusal> {
+        let ApplyRequest { document, confirm_within_seconds } = request;
+        let request = ApplyRequest { document: trial::absolute(document), confirm_within_seconds };
+        let result = self.apply_whole(request).await;
+        if let Err(error) = &result {
+            tracing::error!("apply refused, nothing changed: {}", describe(error));
+        }
+        result.map_err(Refusal::from)
+    }
+
+    async fn confirm(&self) -> Result<ConfirmReport, Refusal> {
+        self.confirm_trial().await.map_err(Refusal::from)
+    }
+
+    async fn roll_back(&self) -> Result<RollbackReport, Refusal> {
+        self.roll_back_whole().await.map_err(Refusal::from)
+    }
+
     async fn detach(&self) -> Result<DetachReport, Refusal> {
         let mut interfaces = self.interfaces.lock().await;
         let names = interfaces.attached_names();
         self.kernel.detach().await.map_err(anyhow::Error::from)?;
         self.detached.set(true);
+        self.trial.set(None);
         interfaces.all_detached();
         tracing::warn!("detached from {}: nothing is judged until the agent is restarted", names.join(", "));
         Ok(DetachReport { interfaces: names })
@@ -194,6 +290,12 @@ impl Agent for Running {
         if generation == 0 || self.detached.get() {
             return Err(anyhow!("no rules judge here: the datapath is detached").into());
         }
+        if self.rules_unknown.get() {
+            return Err(Refusal::from(format!(
+                "generation {generation} came back by a rollback, and what it was made from cannot be read any more: \
+                 its rules are in force and unknown; a reload or `foobar-agent apply` ends that"
+            )));
+        }
         let config = self.config.borrow();
         let ruleset = config.firewall.ruleset.as_ref();
         let rules = ruleset.iter().flat_map(|ruleset| &ruleset.rules);
@@ -201,13 +303,15 @@ impl Agent for Running {
             generation,
             pin_dir: config.host.pin_dir.clone(),
             flags: compile::flags(ruleset),
-            file: self.file.path().map(Path::to_owned),
+            file: self.origin.borrow().path().map(Path::to_owned),
             interfaces: match &config.firewall.interfaces {
                 Wanted::Named(names) => names.clone(),
                 Wanted::Auto => interfaces.attached_names(),
             },
             numbers: interfaces.numbers.clone(),
-            rules: rules.map(|rule| RuleInForce { name: rule.name.clone(), line: rule.line }).collect(),
+            rules: rules
+                .map(|rule| RuleInForce { name: rule.name.clone(), line: rule.line, rate: rule.rate })
+                .collect(),
         })
     }
 

@@ -1,12 +1,13 @@
-//! A backend: a raw HTTP/1.1 server whose every byte the test decides.
+//! A backend: a raw HTTP/1.1 server, in clear text or in TLS, whose every byte the test decides.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// One request as it arrived.
@@ -41,6 +42,7 @@ pub struct Backend {
 struct State {
     name: String,
     answer: Answer,
+    tls: Option<Arc<ServerConfig>>,
     stop: AtomicBool,
     requests: AtomicU64,
     last: Mutex<Option<Seen>>,
@@ -63,10 +65,19 @@ impl Backend {
         Self::with(name, name_answer())
     }
 
+    /// Speaks TLS only.
+    pub fn secured(name: &str, tls: ServerConfig) -> Self {
+        Self::speaking(name, name_answer(), Some(Arc::new(tls)))
+    }
+
     pub fn with(name: &str, answer: Answer) -> Self {
+        Self::speaking(name, answer, None)
+    }
+
+    fn speaking(name: &str, answer: Answer, tls: Option<Arc<ServerConfig>>) -> Self {
         let (requests, last) = (AtomicU64::new(0), Mutex::new(None));
         let (stop, connections) = (AtomicBool::new(true), Mutex::default());
-        let state = State { name: name.to_owned(), answer, stop, requests, last, connections };
+        let state = State { name: name.to_owned(), answer, tls, stop, requests, last, connections };
         let address = "127.0.0.1:0".parse().unwrap();
         let mut backend = Self { name: name.to_owned(), address, state: Arc::new(state), thread: None };
         backend.revive();
@@ -122,20 +133,26 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         state.connections.lock().unwrap().insert(peer, stream.try_clone().unwrap());
         let state = Arc::clone(state);
         std::thread::spawn(move || {
-            let _ = serve(&stream, &state);
+            let _ = match &state.tls {
+                None => serve(&stream, &state),
+                Some(tls) => {
+                    let session = ServerConnection::new(Arc::clone(tls)).unwrap();
+                    serve(StreamOwned::new(session, &stream), &state)
+                }
+            };
             let _ = stream.shutdown(Shutdown::Both);
             state.connections.lock().unwrap().remove(&peer);
         });
     }
 }
 
-fn serve(stream: &TcpStream, state: &State) -> std::io::Result<()> {
+fn serve(stream: impl Read + Write, state: &State) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(seen) = read_request(&mut reader)? {
         state.requests.fetch_add(1, SeqCst);
         *state.last.lock().unwrap() = Some(seen.clone());
         let Some(answer) = (state.answer)(&state.name, &seen) else { return Ok(()) };
-        (&mut &*stream).write_all(&answer)?;
+        reader.get_mut().write_all(&answer)?;
         if !is_complete(&answer, seen.line.starts_with("HEAD")) {
             return Ok(());
         }

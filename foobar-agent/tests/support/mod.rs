@@ -55,6 +55,7 @@ impl Drop for Folder {
 pub struct Authority {
     pub folder: Folder,
     pub root: CertificateDer<'static>,
+    root_pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -63,8 +64,14 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap().der().clone();
-        Self { folder: Folder::new(), root, issuer: Issuer::new(params, key) }
+        let root = params.self_signed(&key).unwrap();
+        let (root, root_pem) = (root.der().clone(), root.pem());
+        Self { folder: Folder::new(), root, root_pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// The authority's own certificate, as a file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.write("authority.pem", &self.root_pem)
     }
 
     /// A leaf for `names` with its key.
@@ -85,6 +92,7 @@ pub fn config(authority: &Authority, backends: &[&Backend]) -> model::Balancer {
     let backends = backends.iter().map(|backend| model::Backend {
         name: backend.name.clone(),
         address: backend.address,
+        server_name: None,
         backup: false,
     });
     model::Balancer {
@@ -96,6 +104,7 @@ pub fn config(authority: &Authority, backends: &[&Backend]) -> model::Balancer {
         pools: vec![Pool {
             name: "web".to_owned(),
             algorithm: Algorithm::RoundRobin,
+            tls: None,
             backends: backends.collect(),
         }],
     }

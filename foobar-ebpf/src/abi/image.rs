@@ -2,10 +2,14 @@
 //! diagrams, made of units of 32 bytes.
 //!
 //! ```text
-//! ┌─────────────────┬──────┬──────────────┬──────┬───┐
-//! │ Header (2 units)│ Test │ Table (2)    │ Test │ … │
-//! └─────────────────┴──────┴──────────────┴──────┴───┘
+//! ┌─────────────────┬────────┬───┬──────┬──────────────┬───┬───────┬───┬───────┬───┐
+//! │ Header (2 units)│ Stage  │ … │ Test │ Table (2)    │ … │ Meter │ … │ Notes │ … │
+//! └─────────────────┴────────┴───┴──────┴──────────────┴───┴───────┴───┴───────┴───┘
 //! ```
+//!
+//! A rule with a rate has a *stage*: the roots of diagrams of the rules that follow it, where a walk
+//! begins anew when the rule is over its rate. Stages, meters and notes are there only if a rule has
+//! a rate or a log.
 //!
 //! An [`Edge`] leads to a node or is an end. A [`Test`] compares any bits of one word of the
 //! packet's [`crate::key::Key`]; a table has a child for each value of one nibble of it. Edges
@@ -13,6 +17,7 @@
 
 use core::mem::{align_of, size_of};
 
+use super::limit::Meter;
 use crate::key;
 use crate::verdict::Verdict;
 
@@ -41,7 +46,7 @@ const NODE_MASK: u32 = (1 << NODE_BITS) - 1;
 /// |---|---|---|
 /// | `0www ssss` | unit | a table by the nibble of word `www` that lies `4 × ssss` bits up |
 /// | `1000 0www` | unit | a test of word `www` |
-/// | `1100 00vv` | slot | a rule's verdict `vv` |
+/// | `1100 0nvv` | slot | a rule's verdict `vv`; `n`: there is more to know of it, a [`Note`] |
 /// | `1101 00vv` | slot | no rule matched: the policy's verdict `vv` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
@@ -53,6 +58,7 @@ mod op {
     pub(super) const RULE: u32 = 0xc0 << super::NODE_BITS;
     pub(super) const POLICY: u32 = 0xd0 << super::NODE_BITS;
     pub(super) const POLICY_BIT: u32 = 0x10 << super::NODE_BITS;
+    pub(super) const NOTED_BIT: u32 = 0x04 << super::NODE_BITS;
 }
 
 impl Edge {
@@ -77,6 +83,21 @@ impl Edge {
     /// The end without a rule.
     pub const fn policy(verdict: Verdict, slot: u32) -> Self {
         Self(op::POLICY | (verdict as u32) << NODE_BITS | slot)
+    }
+
+    /// In the place of an end that an image should have led to: such an image must not open the host.
+    pub const UNREADABLE: Self = Self::policy(Verdict::Drop, NODE_MASK);
+
+    /// The end at a rule of which there is a [`Note`].
+    #[must_use]
+    pub const fn noted(self) -> Self {
+        Self(self.0 | op::NOTED_BIT)
+    }
+
+    /// Whether there is a [`Note`] of the rule at this end.
+    #[inline(always)]
+    pub const fn is_noted(self) -> bool {
+        self.0 & op::NOTED_BIT != 0
     }
 
     /// Whether the walk ends here.
@@ -129,6 +150,34 @@ impl Edge {
     }
 }
 
+/// What there is to know of a rule beside its verdict. By slot of the rule, eight in a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Note(u32);
+
+impl Note {
+    /// The meters of its rate and of its log.
+    pub fn new(limit: Option<u16>, log: Option<u16>) -> Self {
+        let word = |meter: Option<u16>| meter.map_or(0, |meter| u32::from(meter) + 1);
+        Self(word(limit) | word(log) << 16)
+    }
+
+    /// The meter of the rule's rate, which has the stage of the same number.
+    #[inline(always)]
+    pub const fn limit(self) -> Option<u32> {
+        (self.0 & 0xffff).checked_sub(1)
+    }
+
+    /// The meter of the rule's samples.
+    #[inline(always)]
+    pub const fn log(self) -> Option<u32> {
+        (self.0 >> 16).checked_sub(1)
+    }
+}
+
+/// Notes of a unit.
+pub const NOTES_A_UNIT: usize = UNIT_BYTES / size_of::<Note>();
+
 /// One diagram's starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -153,10 +202,17 @@ pub struct Header {
     pub rule_slots: u32,
     /// By diagram.
     pub roots: [Roots; DIAGRAMS_MAX],
-    /// Zero.
-    pub padding: [u32; 4],
+    /// The unit where meters begin: those of rates first, then those of logs.
+    pub meters: u32,
+    /// The unit where notes begin.
+    pub notes: u32,
+    /// The generation's number, written when it is installed.
+    pub generation: u64,
 }
-const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(size_of::<Header>() == 64 && size_of::<[Roots; DIAGRAMS_MAX]>() == UNIT_BYTES);
+
+/// Where the number of the generation lies in an image, in bytes.
+pub const GENERATION_OFFSET: usize = core::mem::offset_of!(Header, generation);
 
 /// A node with two children: what a run of single-bit decisions with a common way out comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +231,7 @@ pub struct Test {
 }
 const _: () = assert!(size_of::<Test>() == UNIT_BYTES);
 
-/// 32 bytes of an image: a test, half a table, a quarter of the header.
+/// 32 bytes of an image: a test, half a table, half of the header, a stage, a meter, eight notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(32))]
 pub struct Unit(pub [Edge; 8]);
@@ -186,6 +242,42 @@ impl Unit {
     pub const fn of_test(test: Test) -> Self {
         // SAFETY: same size, plain integers, and no byte of the value is implicit padding.
         unsafe { core::mem::transmute(test) }
+    }
+
+    /// A stage as it lies in an image.
+    pub const fn of_stage(stage: [Roots; DIAGRAMS_MAX]) -> Self {
+        // SAFETY: as in `of_test`.
+        unsafe { core::mem::transmute(stage) }
+    }
+
+    /// The unit as a stage.
+    pub const fn as_stage(&self) -> &[Roots; DIAGRAMS_MAX] {
+        // SAFETY: as in `as_test`.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// A meter as it lies in an image.
+    pub const fn of_meter(meter: Meter) -> Self {
+        // SAFETY: as in `of_test`.
+        unsafe { core::mem::transmute(meter) }
+    }
+
+    /// The unit as a meter.
+    pub const fn as_meter(&self) -> &Meter {
+        // SAFETY: as in `as_test`.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// Notes as they lie in an image.
+    pub const fn of_notes(notes: [Note; NOTES_A_UNIT]) -> Self {
+        // SAFETY: as in `of_test`.
+        unsafe { core::mem::transmute(notes) }
+    }
+
+    /// The unit as notes.
+    pub const fn as_notes(&self) -> &[Note; NOTES_A_UNIT] {
+        // SAFETY: as in `as_test`.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
     /// The unit as a test.

@@ -5,9 +5,12 @@
 //! adopted by an agent.
 
 pub mod answer;
+pub mod event;
 pub mod fragment;
 pub mod image;
+pub mod limit;
 pub mod report;
+pub mod shadow;
 pub mod traffic;
 
 use core::mem::size_of;
@@ -30,7 +33,8 @@ pub mod program {
 
 /// Names of the maps in the object. Those that outlive a generation are pinned under these names.
 pub mod map {
-    /// Program array: [`super::GENERATION_ACTIVE`], [`super::GENERATION_FALLBACK`]. Shared.
+    /// Program array: [`super::GENERATION_ACTIVE`], [`super::GENERATION_FALLBACK`],
+    /// [`super::GENERATION_SHADOW`]. Shared.
     pub const GENERATIONS: &str = "GENERATIONS";
     /// Array of `u64` words, see [`super::control`]. Shared.
     pub const CONTROL: &str = "CONTROL";
@@ -55,6 +59,25 @@ pub mod map {
     /// Per-CPU array of one `u64`, a [`crate::reject::Limit`]: up to when, in nanoseconds of the
     /// boot clock, answers are used up.
     pub const ANSWER_LIMIT: &str = "ANSWER_LIMIT";
+    /// Array of one `u64` a meter: up to when it is used up, in [`super::limit`]'s ticks. Each generation has
+    /// its own.
+    pub const METERS: &str = "METERS";
+    /// Array of [`super::limit::SourceSet`]. Each generation has its own.
+    pub const SOURCES: &str = "SOURCES";
+    /// Per-CPU array of [`super::Counter`] by meter of a rate: packets that the rule did not match because
+    /// they were over it. Each generation has its own.
+    pub const OVER: &str = "OVER";
+    /// Ring buffer of [`super::event::Event`]. Shared.
+    pub const EVENTS: &str = "EVENTS";
+    /// Per-CPU array of [`super::Counter`] by [`super::event::Outcome`]. Shared.
+    pub const SAMPLES: &str = "SAMPLES";
+    /// Array of one `u64` for each of [`super::event::Cause`], as in [`METERS`]. Shared.
+    pub const SAMPLE_METERS: &str = "SAMPLE_METERS";
+    /// Per-CPU array of one `u32`, see [`super::shadow::left`]: what the shadow decided about the packet that
+    /// the live generation judges next. Shared.
+    pub const SHADOWED: &str = "SHADOWED";
+    /// Per-CPU array of [`super::Counter`] by [`super::shadow::pair_index`]. Shared.
+    pub const SHADOW_PAIRS: &str = "SHADOW_PAIRS";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -74,6 +97,8 @@ pub mod constant {
     pub const ANSWER_INTERVAL_NS: &str = "ANSWER_INTERVAL_NS";
     /// `u64`: `burst_ns` of [`super::answer::Allowance`].
     pub const ANSWER_BURST_NS: &str = "ANSWER_BURST_NS";
+    /// `[u64; SEED_WORDS]`: the secret that spreads sources over [`super::map::SOURCES`].
+    pub const SEED: &str = "SEED";
 }
 
 /// Slot of [`map::GENERATIONS`] that packets are judged by. Writing it is the one write that
@@ -81,8 +106,10 @@ pub mod constant {
 pub const GENERATION_ACTIVE: u32 = 0;
 /// Slot of [`map::GENERATIONS`] that takes over when a confirmation is overdue.
 pub const GENERATION_FALLBACK: u32 = 1;
+/// Slot of [`map::GENERATIONS`] of the candidate that judges beside the live rules, see [`control::SHADOW`].
+pub const GENERATION_SHADOW: u32 = 2;
 /// Slots of [`map::GENERATIONS`].
-pub const GENERATION_SLOTS: u32 = 2;
+pub const GENERATION_SLOTS: u32 = 3;
 
 /// Indices of the words of [`map::CONTROL`]; each is written alone.
 pub mod control {
@@ -90,8 +117,12 @@ pub mod control {
     pub const CONFIRM_DEADLINE_NS: u32 = 0;
     /// Most detailed level of diagnostics to emit: 0 none, 1 error … 5 trace.
     pub const LOG_LEVEL: u32 = 1;
+    /// 1: the candidate in [`super::GENERATION_SHADOW`] judges every packet too, first; 0: it does not.
+    pub const SHADOW: u32 = 3;
+    /// What is sampled for those who watch: 0 nothing, 1 packets that do not pass, 2 every packet.
+    pub const EVENTS: u32 = 6;
     /// How many words there are.
-    pub const WORDS: u32 = 2;
+    pub const WORDS: u32 = 8;
 }
 
 /// Lines of diagnostics that one CPU writes in a second at most.
@@ -188,6 +219,13 @@ pub mod setting {
     pub const DHCP: u32 = 1 << 4;
     /// A rule or the policy rejects: senders are told.
     pub const REJECT: u32 = 1 << 5;
+    /// A rule has a rate.
+    pub const LIMITS: u32 = 1 << 7;
+    /// A rule has a log.
+    pub const LOG: u32 = 1 << 8;
+    /// A candidate beside the live rules: it counts hits in maps of its own, leaves its verdict for the live
+    /// generation, and hands the packet on to that one.
+    pub const SHADOW: u32 = 1 << 10;
     /// The program returns [`super::report::word`] in the place of an XDP action, and answers nobody. Only
     /// for test runs: attached, it would pass no packet.
     pub const REPORT: u32 = 1 << 31;

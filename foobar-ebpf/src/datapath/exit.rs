@@ -9,18 +9,25 @@ use foobar_ebpf::policy::Judgement;
 use foobar_ebpf::service;
 use foobar_ebpf::verdict::Verdict;
 
-use super::maps;
+use super::{maps, shadow};
 
 /// Counts a packet and gives its XDP action.
 #[inline(always)]
 pub(super) fn count(interface: u32, judgement: &Judgement, bytes: u64) -> u32 {
     maps::add(&maps::OUTCOMES, outcome_index(interface, judgement.verdict, judgement.reason), bytes);
-    if let Some(rule) = judgement.rule() {
-        maps::add(&maps::RULES, rule, bytes);
-    }
+    count_rule(judgement, bytes);
+    shadow::compare(judgement.verdict, bytes);
     match judgement.verdict {
         Verdict::Allow => xdp_action::XDP_PASS,
         Verdict::Drop | Verdict::Reject => xdp_action::XDP_DROP,
+    }
+}
+
+/// Counts a packet for the rule that decided.
+#[inline(always)]
+pub(super) fn count_rule(judgement: &Judgement, bytes: u64) {
+    if let Some(rule) = judgement.rule() {
+        maps::add(&maps::RULES, rule, bytes);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The image of this generation, read where it lies in its map.
 
-use foobar_ebpf::abi::image::{Edge, Header, Roots, Test, UNIT_BYTES};
+use foobar_ebpf::abi::image::{DIAGRAMS_MAX, Edge, HEADER_UNITS, Header, Note, Roots, Test, UNIT_BYTES};
+use foobar_ebpf::abi::limit::Meter;
 use foobar_ebpf::classifier::Image;
 
 use super::maps;
@@ -13,6 +14,18 @@ impl MapImage {
     #[inline(always)]
     pub(super) fn of_generation() -> Option<Self> {
         maps::image().map(|header| Self { header })
+    }
+
+    /// Number of the generation.
+    #[inline(always)]
+    pub(super) fn generation(&self) -> u64 {
+        self.header().generation
+    }
+
+    #[inline(always)]
+    fn header(&self) -> &Header {
+        // SAFETY: an image begins with its header, and lives as long as the program.
+        unsafe { &*self.header }
     }
 
     /// What lies at an offset, if it lies inside.
@@ -35,9 +48,7 @@ impl Image for MapImage {
 
     #[inline(always)]
     fn roots(&self, diagram: u32) -> Option<Roots> {
-        // SAFETY: an image begins with its header, and lives as long as the program.
-        let header = unsafe { &*self.header };
-        header.roots.get(diagram as usize).copied()
+        self.header().roots.get(diagram as usize).copied()
     }
 
     #[inline(always)]
@@ -51,5 +62,26 @@ impl Image for MapImage {
         let offset = unit * UNIT_BYTES as u32 + nibble * size_of::<Edge>() as u32;
         // SAFETY: inside the image, aligned to 4, and any bytes are an edge.
         self.at::<Edge>(offset).map(|edge| unsafe { *edge })
+    }
+
+    #[inline(always)]
+    fn stage(&self, limit: u32, diagram: u32) -> Option<Roots> {
+        let roots = limit * DIAGRAMS_MAX as u32 + diagram;
+        let offset = (HEADER_UNITS * UNIT_BYTES) as u32 + roots * size_of::<Roots>() as u32;
+        // SAFETY: inside the image, aligned to 4, and any bytes are roots.
+        self.at::<Roots>(offset).map(|roots| unsafe { *roots })
+    }
+
+    #[inline(always)]
+    fn note(&self, slot: u32) -> Option<Note> {
+        let offset = self.header().notes * UNIT_BYTES as u32 + slot * size_of::<Note>() as u32;
+        // SAFETY: inside the image, aligned to 4, and any bytes are a note.
+        self.at::<Note>(offset).map(|note| unsafe { *note })
+    }
+
+    #[inline(always)]
+    fn meter(&self, meter: u32) -> Option<&Meter> {
+        // SAFETY: inside the image, aligned as units are, and any bytes are a meter.
+        self.at::<Meter>((self.header().meters + meter) * UNIT_BYTES as u32).map(|meter| unsafe { &*meter })
     }
 }

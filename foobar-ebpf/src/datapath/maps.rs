@@ -3,17 +3,23 @@
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
+use core::sync::atomic::AtomicU64;
+
 use foobar_ebpf::abi::answer::{Allowance, Outcome};
+use foobar_ebpf::abi::event::{self, Cause};
 use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::abi::image::Header;
+use foobar_ebpf::abi::limit::{LIMITS_MAX, SEED_WORDS, SourceSet};
 use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
-    OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control,
+    OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control, shadow,
 };
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
 use foobar_ebpf::reject::{self, Limit};
+
+use super::limits::Asking;
 
 #[map]
 pub(super) static GENERATIONS: ProgramArray = ProgramArray::with_max_entries(GENERATION_SLOTS, 0);
@@ -48,6 +54,12 @@ pub(super) static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment> =
 #[map]
 pub(super) static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);
 
+#[map]
+static SHADOWED: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(super) static SHADOW_PAIRS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(shadow::PAIRS, 0);
+
 /// Only who answers needs it, and nobody where nothing is rejected.
 #[map]
 static ANSWER_LIMIT: PerCpuArray<Limit> = PerCpuArray::with_max_entries(1, 0);
@@ -62,10 +74,35 @@ static LOG_BUDGET: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static SCRATCH: PerCpuArray<Memory> = PerCpuArray::with_max_entries(1, 0);
 
+/// The loader gives this map as many entries as there are meters.
+#[map]
+static METERS: Array<AtomicU64> = Array::with_max_entries(1, 0);
+
+/// The loader gives this map all its sets where a rule has a rate for each source.
+#[map]
+static SOURCES: Array<SourceSet> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(super) static OVER: PerCpuArray<Counter> = PerCpuArray::with_max_entries(LIMITS_MAX as u32, 0);
+
+#[map]
+static ASKING: PerCpuArray<Asking> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(event::RING_BYTES, 0);
+
+#[map]
+pub(super) static SAMPLES: PerCpuArray<Counter> = PerCpuArray::with_max_entries(event::Outcome::COUNT, 0);
+
+#[map]
+static SAMPLE_METERS: Array<AtomicU64> = Array::with_max_entries(Cause::COUNT, 0);
+
 /// Memory of a CPU for the packet that it judges.
 pub(super) struct Memory {
     pub(super) parser: Scratch,
     pub(super) key: Key,
+    /// Bytes of the packet, from the Ethernet header on.
+    pub(super) length_bytes: u32,
 }
 
 #[unsafe(no_mangle)]
@@ -92,6 +129,40 @@ static ANSWER_INTERVAL_NS: Global<u64> = Global::new(ALONE.interval_ns);
 
 #[unsafe(no_mangle)]
 static ANSWER_BURST_NS: Global<u64> = Global::new(ALONE.burst_ns);
+
+#[unsafe(no_mangle)]
+static SEED: [Global<u64>; SEED_WORDS] = [const { Global::new(0) }; SEED_WORDS];
+
+/// A word of the secret that spreads sources over sets.
+#[inline(always)]
+pub(super) fn seed(word: usize) -> u64 {
+    SEED.get(word).map_or(0, Global::load)
+}
+
+/// Up to when a meter is used up.
+#[inline(always)]
+pub(super) fn meter(meter: u32) -> Option<&'static AtomicU64> {
+    METERS.get(meter)
+}
+
+/// Up to when the samples of a cause are used up.
+#[inline(always)]
+pub(super) fn sample_meter(cause: Cause) -> Option<&'static AtomicU64> {
+    SAMPLE_METERS.get(cause as u32)
+}
+
+/// A set of sources.
+#[inline(always)]
+pub(super) fn sources(set: u32) -> Option<&'static SourceSet> {
+    SOURCES.get(set)
+}
+
+/// Memory of this CPU for a packet that has come to a rule with a rate.
+#[inline(always)]
+pub(super) fn asking() -> Option<&'static mut Asking> {
+    // SAFETY: as for `memory`; whoever has one of them hands it to nobody who takes another.
+    ASKING.get_ptr_mut(0).map(|asking| unsafe { &mut *asking })
+}
 
 /// A word of the control map.
 #[inline(always)]
@@ -136,6 +207,14 @@ pub(super) fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
     }
 }
 
+/// Leaves what the shadow decided, and gives what was left before.
+#[inline(always)]
+pub(super) fn swap_shadowed(left: u32) -> u32 {
+    let Some(word) = SHADOWED.get_ptr_mut(0) else { return shadow::NOTHING };
+    // SAFETY: the map gave a valid, aligned pointer to this CPU's own value.
+    core::mem::replace(unsafe { &mut *word }, left)
+}
+
 /// Memory of this CPU for the packet that it judges.
 #[inline(always)]
 pub(super) fn memory() -> Option<&'static mut Memory> {
@@ -143,6 +222,13 @@ pub(super) fn memory() -> Option<&'static mut Memory> {
     // packet is judged on this CPU until this one is done. Zeroes, which it begins with, are a
     // value, and the parser writes before it reads.
     SCRATCH.get_ptr_mut(0).map(|memory| unsafe { &mut *memory })
+}
+
+/// Bytes of the packet that this CPU judges, for those whom nobody hands the memory in which they stand.
+#[inline(always)]
+pub(super) fn length_bytes() -> u32 {
+    // SAFETY: the map gave a valid, aligned pointer, and nothing else of the value is touched.
+    SCRATCH.get_ptr(0).map_or(0, |memory| unsafe { (&raw const (*memory).length_bytes).read() })
 }
 
 /// What this CPU answers with: memory to put an answer together, and how many there may be.

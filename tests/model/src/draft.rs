@@ -294,5 +294,15 @@ fn rule(chance: &mut Chance, number: usize, actions: &[&'static str]) -> DraftRu
         let names = some(chance, &INTERFACES, 2).iter().map(|name| quoted(name)).collect();
         fields.push(("interface", names));
     }
+    // A rate that no test exceeds, on no more rules than may have one.
+    if number.is_multiple_of(5) && number < 5 * 64 && chance.once_in(3) {
+        fields.push(("rate", vec![quoted(chance.one(&["1000M/second", "1000000M bytes/second"]))]));
+        if chance.once_in(2) {
+            fields.push(("rate_per", vec![quoted(chance.one(&["source", "rule"]))]));
+        }
+    }
+    if chance.once_in(16) {
+        fields.push(("log", vec![quoted("1/hour")]));
+    }
     DraftRule { name: format!("r{number}"), action: chance.one(actions), fields }
 }

@@ -1,20 +1,23 @@
 //! A host with a peer on its one link, in which agents live and die.
 
+mod apply;
 mod outlive;
+mod privileges;
 mod processes;
 mod refuse;
 mod reload;
+mod upgrade;
 
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use foobar_tests::bpffs::Bpffs;
 use foobar_tests::frame::{Frame, Packet, Transport};
 use foobar_tests::wire::Wire;
-use foobar_tests::{Agent, Host, Link, Metrics, Process, agent, wait};
+use foobar_tests::{Agent, Host, Link, Metrics, Process, Setting, agent, wait};
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -74,6 +77,12 @@ impl Bench {
         Agent::start_in(&agent::binary().unwrap(), &self.host, &self.folder, None, config).unwrap()
     }
 
+    /// As [`Bench::start`], in a setting; its folder is the bench's.
+    pub(crate) fn start_set(&self, setting: Setting<'_>, config: &str) -> Agent<'_> {
+        let setting = Setting { folder: self.folder.to_str().unwrap(), ..setting };
+        Agent::start_set(&agent::binary().unwrap(), &self.host, setting, None, config).unwrap()
+    }
+
     /// Runs an agent that must not come to run, by a command that prefixes it.
     pub(crate) fn fail(&self, prefix: &[&str], folder: &Path, config: &str, options: &[&str]) -> Failed {
         let path = folder.join("failing.toml");
@@ -89,6 +98,12 @@ impl Bench {
         let mut command = self.host.command(words[0]).unwrap();
         command.args(&words[1..]);
         self.run_to_end(command)
+    }
+
+    /// Runs `foobar-agent` with the configuration of this bench's agent, whether or not that lives.
+    pub(crate) fn ask(&self, command: &[&str]) -> Output {
+        let config = self.folder.join("foobar.toml");
+        agent_command(command).arg("--config").arg(config).output().unwrap()
     }
 
     /// Waits for the end of a command of the host.
@@ -141,6 +156,18 @@ impl Bench {
         first == frame
     }
 
+    /// As [`Bench::passes`], where it is not known what else gets through: foreign frames always do.
+    pub(crate) fn reaches(&self, port: u16) -> bool {
+        self.probes.set(self.probes.get() + 1);
+        let number = self.probes.get().to_be_bytes();
+        let (frame, mark) =
+            (self.syn_from(self.probes.get(), port), self.frame.raw(0x0806, &number.repeat(14)));
+        self.send(&frame, 1);
+        self.send(&mark, 1);
+        let first = self.receiver.receive(LIMIT, |seen| seen == frame || seen == mark).unwrap().unwrap();
+        first == frame
+    }
+
     /// Whether some XDP program is on the interface.
     pub(crate) fn has_program(&self) -> bool {
         self.host.ip("link show dev eth0").unwrap().contains("xdp")
@@ -156,6 +183,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// All that a command said.
+pub(crate) fn words(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
 }
 
 /// Packets of a rule.

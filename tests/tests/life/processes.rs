@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use super::{Bench, LIMIT, RULES};
 
 /// The kernel process of an agent.
-fn kernel_process(agent: &Agent<'_>) -> u32 {
+pub(super) fn kernel_process(agent: &Agent<'_>) -> u32 {
     agent.children().unwrap()[0]
 }
 

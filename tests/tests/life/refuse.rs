@@ -6,10 +6,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
-use foobar_ebpf::abi::DATAPATH_VERSION;
 use foobar_tests::{Agent, agent};
 
-use super::{Bench, Failed, LIMIT, RULES, agent_command, rule};
+use super::{Bench, Failed, RULES};
 
 /// The user without any right.
 const NOBODY: u32 = 65_534;
@@ -134,52 +133,6 @@ fn a_failed_start_takes_nothing_off_that_it_did_not_put_on() {
     command.args(["run", "--strict", "--config"]).arg(&path);
     expect(&bench.run_to_end(command), 3, &["eth7", "--strict"]);
     assert!(bench.has_program() && !bench.passes(81, 80) && bench.passes(80, 80));
-}
-
-/// What is left in the folders of an agent, as its first version would have left it.
-fn become_the_first_version(bench: &Bench) {
-    let (pins, state) = (bench.folder.join("bpf/foobar"), bench.folder.join("state"));
-    fs::rename(pins.join(format!("datapath-v{DATAPATH_VERSION}")), pins.join("datapath-v1")).unwrap();
-    let ours = state.join(format!("datapath-v{DATAPATH_VERSION}.json"));
-    fs::rename(ours, state.join("datapath.json")).unwrap();
-}
-
-/// It goes on judging with its counts until somebody removes it, and the refusal says how.
-#[test]
-fn the_datapath_of_another_version() {
-    let bench = Bench::new();
-    let agent = bench.start(RULES);
-    bench.send(&bench.syn(80), 3);
-    agent.metrics_until("all are counted", LIMIT, |now| rule(now, "web") == 3).unwrap();
-    // What a generation counted is in the ledger when the next one judges.
-    agent.write(&RULES.replace("default", "mode = \"auto\"\ndefault")).unwrap();
-    agent.reload().unwrap();
-    let path = agent.config().to_owned();
-    assert!(agent.stop().unwrap().success());
-    become_the_first_version(&bench);
-    let state = bench.folder.join("state");
-    let (pins, ledger) = (bench.pins("foobar"), fs::read(state.join("datapath.json")).unwrap());
-    assert!(String::from_utf8_lossy(&ledger).contains("\"web\":{\"packets\":3,"));
-
-    let mut command = bench.host.command(agent::binary().unwrap()).unwrap();
-    command.args(["run", "--config"]).arg(&path);
-    let failed = bench.run_to_end(command);
-    let words =
-        ["another version", "foobar/datapath-v1/links/", "foobar-agent detach", "nothing is judged on eth0"];
-    expect(&failed, 3, &words);
-    assert!(!failed.output.contains("another host.pin_dir"), "{}", failed.output);
-    assert_eq!(bench.pins("foobar"), pins);
-    assert_eq!(fs::read(state.join("datapath.json")).unwrap(), ledger);
-    assert!(!state.join(format!("datapath-v{DATAPATH_VERSION}.json")).exists());
-    assert!(!bench.passes(81, 80) && bench.passes(80, 80));
-
-    let detach = agent_command(&["detach", "--config", path.to_str().unwrap()]).output().unwrap();
-    assert!(detach.status.success(), "{}", String::from_utf8_lossy(&detach.stderr));
-    assert!(!bench.has_program() && bench.pins("foobar").is_empty() && bench.passes(81, 80));
-    assert!(!state.join("datapath.json").exists());
-    let agent = bench.start(RULES);
-    assert!(bench.has_program() && !bench.passes(81, 80));
-    assert_eq!(rule(&agent.metrics().unwrap(), "web"), 1, "one by `passes`");
 }
 
 /// Another agent's datapath is named, and stays.

@@ -1,15 +1,10 @@
 //! A reload changes all or nothing, by command and by signal; and what it says of itself.
 
-use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use foobar_tests::wait;
 
-use super::{Bench, LIMIT, RULES, rule};
-
-fn words(output: &Output) -> String {
-    [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
-}
+use super::{Bench, LIMIT, RULES, rule, words};
 
 #[test]
 fn a_command_and_a_signal_change_verdicts() {

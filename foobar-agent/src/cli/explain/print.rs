@@ -108,6 +108,9 @@ impl<'a> Printer<'a> {
         writeln!(out, "reason   {}: {}", cause.as_str(), gloss(cause, slot))?;
         if let Some(slot) = slot.filter(|slot| self.rules.is_rule(*slot)) {
             writeln!(out, "rule     {} ({})", self.rules.name(slot), self.rules.place(slot).unwrap_or(""))?;
+            if let Some(rate) = self.rules.rate(slot) {
+                writeln!(out, "rate     {rate}: taken as not exceeded; over it, the rules below decide")?;
+            }
         }
         self.why_lines(answer, "", out)
     }

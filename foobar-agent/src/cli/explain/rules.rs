@@ -14,6 +14,7 @@ use crate::explain::why::{self, Mismatch};
 use crate::firewall::compile::{POLICY, compile};
 use crate::firewall::generation::Generation;
 use crate::firewall::numbers::InterfaceNumbers;
+use crate::firewall::rate::Rate;
 use crate::firewall::ruleset::{Rule, Ruleset};
 use crate::kernel::KernelError;
 use crate::kernel::explain::Explainer;
@@ -32,6 +33,8 @@ pub(super) struct Rules {
     in_order: Vec<Rule>,
     /// File and line by slot; none for the policy.
     places: Vec<String>,
+    /// Rates by slot; none for the policy.
+    rates: Vec<Option<Rate>>,
 }
 
 impl Rules {
@@ -51,8 +54,9 @@ impl Rules {
         let interface = arrival(interface, named, asking);
         let logical = logical(interface.as_deref(), numbers);
         let places = rules.iter().map(|rule| place(file, rule.line)).collect();
+        let rates = rules.iter().map(|rule| rule.rate).collect();
         let program = Explainer::new(&generation)?;
-        Ok((Self { generation, interface, logical, in_order: rules, places }, program))
+        Ok((Self { generation, interface, logical, in_order: rules, places, rates }, program))
     }
 
     /// The rules that an agent runs; with their fields where `fields` asks for them, which may be long.
@@ -90,8 +94,9 @@ impl Rules {
             let logical = logical(interface.as_deref(), in_force.numbers);
             let file = in_force.file.unwrap_or_default();
             let places = in_force.rules.iter().map(|rule| place(&file, rule.line)).collect();
+            let rates = in_force.rules.iter().map(|rule| rule.rate).collect();
             let in_order = in_order.unwrap_or_default();
-            return Ok((Self { generation, interface, logical, in_order, places }, program));
+            return Ok((Self { generation, interface, logical, in_order, places, rates }, program));
         }
         let hint = "run this where the agent's host.pin_dir is mounted, or judge by a file with --config";
         match gone {
@@ -108,6 +113,11 @@ impl Rules {
     /// File and line of a rule.
     pub(super) fn place(&self, slot: u32) -> Option<&str> {
         self.places.get(slot as usize).map(String::as_str)
+    }
+
+    /// The rate of a rule.
+    pub(super) fn rate(&self, slot: u32) -> Option<Rate> {
+        self.rates.get(slot as usize).copied().flatten()
     }
 
     /// Whether a slot is a rule's, and not the policy's.

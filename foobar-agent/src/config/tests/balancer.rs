@@ -101,6 +101,25 @@ fn sites() {
 }
 
 #[test]
+fn tls_to_backends() {
+    let tls = |keys: &str| balancer("", &format!("[balancer.pools.tls]\n{keys}"));
+    check(&[
+        (&tls(""), &[]),
+        (&tls("ca = 'system'"), &[]),
+        (&tls("ca = '/dev/null'\nserver_name = 'web.internal'"), &[]),
+        (&tls("ca = 'gone.pem'"), &["13:6 warning: there is no file `/nonexistent/gone.pem`"]),
+        (&tls("server_name = 'https://web'"), &["13:15 error: `https://web` is a URL"]),
+        (&tls("cert = '/dev/null'"), &["13:8 error: `cert` needs its private key"]),
+        (&tls("key = '/dev/null'"), &["13:7 error: `key` needs its certificate"]),
+        (&tls("verify = false"), &["13:1 error: unknown key `verify` in [balancer.pools.tls]"]),
+        (
+            &balancer("", "server_name = 'web1.internal'"),
+            &["12:15 error: `server_name` is for TLS, which the pool does not speak"],
+        ),
+    ]);
+}
+
+#[test]
 fn pools() {
     let backend = "[[balancer.pools.backends]]\nname = 'b'\naddress = '192.0.2.12:80'\n";
     let pool = |keys: &str| balancer("", &format!("[[balancer.pools]]\n{keys}"));

@@ -7,6 +7,7 @@ use foobar_ebpf::verdict::Verdict;
 use super::super::model::*;
 use super::*;
 use crate::firewall::address::{AddressSet, Prefix};
+use crate::firewall::rate::{Period, Rate, SourcePrefix, Unit};
 use crate::firewall::ruleset::{Essentials, IcmpMatch, Rule, Ruleset, TcpFlags};
 
 pub(super) const FULL: &str = include_str!("full.toml");
@@ -32,6 +33,8 @@ fn rule(name: &str, line: u32, action: Verdict) -> Rule {
         icmp_types: None,
         tcp_flags: None,
         interfaces: None,
+        rate: None,
+        log: None,
     }
 }
 
@@ -42,7 +45,7 @@ fn rules() -> Vec<Rule> {
     vec![
         Rule {
             from: Some(set(&["192.0.2.64/26", "2001:db8:bad::/48"]).into()),
-            ..rule("blocked", 18, Verdict::Drop)
+            ..rule("blocked", 19, Verdict::Drop)
         },
         Rule {
             from: Some(ssh_from.into()),
@@ -52,26 +55,34 @@ fn rules() -> Vec<Rule> {
             from_ports: Some(vec![1024..=65535]),
             tcp_flags: Some(TcpFlags { set: 0x02, of: 0x12 }),
             interfaces: Some(vec!["eth0".to_owned()]),
-            ..rule("ssh", 23, Verdict::Allow)
+            rate: Some(Rate {
+                count: 10,
+                unit: Unit::Connections,
+                period: Period::Minute,
+                per_source: Some(SourcePrefix { ipv4: 24, ipv6: 48 }),
+            }),
+            log: Some(Rate { count: 5, unit: Unit::Packets, period: Period::Second, per_source: None }),
+            ..rule("ssh", 24, Verdict::Allow)
         },
         Rule {
             protocols: Some(vec![1, 58]),
             icmp_types: Some(vec![icmp(1, 8, None), icmp(58, 128, None)]),
-            ..rule("ping", 34, Verdict::Allow)
+            ..rule("ping", 39, Verdict::Allow)
         },
         Rule {
             from: Some(AddressSet::all().difference(&office).into()),
             protocols: Some(vec![1]),
             icmp_types: Some(vec![icmp(1, 3, Some(4)), icmp(1, 11, None), icmp(1, 0, None)]),
-            ..rule("too-big", 40, Verdict::Allow)
+            ..rule("too-big", 45, Verdict::Allow)
         },
     ]
 }
 
 fn balancer(folder: &Path) -> Balancer {
-    let backend = |name: &str, address: &str, backup| Backend {
+    let backend = |name: &str, address: &str, backup: bool| Backend {
         name: name.to_owned(),
         address: address.parse().unwrap(),
+        server_name: backup.then(|| format!("{name}.internal")),
         backup,
     };
     Balancer {
@@ -86,6 +97,14 @@ fn balancer(folder: &Path) -> Balancer {
         pools: vec![Pool {
             name: "web".to_owned(),
             algorithm: Algorithm::RoundRobin,
+            tls: Some(PoolTls {
+                ca: Some(folder.join("backends.pem")),
+                server_name: Some("web.internal".to_owned()),
+                client: Some(CertificateFiles {
+                    cert: folder.join("client.pem"),
+                    key: folder.join("client-key.pem"),
+                }),
+            }),
             backends: vec![
                 backend("web1", "192.0.2.11:80", false),
                 backend("web2", "[2001:db8::12]:80", true),
@@ -103,6 +122,7 @@ fn every_key_reaches_the_model() {
     let expected = Config {
         host: Host {
             name: "web1".to_owned(),
+            user: Some("www-data".to_owned()),
             run_dir: PathBuf::from("/run/foobar-web1"),
             state_dir: folder.path().join("state"),
             pin_dir: PathBuf::from("/sys/fs/bpf/web1"),
@@ -124,7 +144,7 @@ fn every_key_reaches_the_model() {
     };
     assert_eq!(loaded.config, expected);
     let warnings = findings(&Ok(loaded));
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
     assert!(warnings.iter().all(|warning| warning.contains("there is no file")), "{warnings:?}");
 }
 

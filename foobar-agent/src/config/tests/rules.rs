@@ -76,12 +76,61 @@ fn names_and_actions() {
 }
 
 #[test]
-fn keys_of_later_versions_are_refused_by_name() {
+fn rates_and_logs() {
+    let of = |rest: &str| {
+        let text =
+            format!("[firewall]\ndefault = 'drop'\n[[firewall.rules]]\nname = 'a'\naction = 'allow'\n{rest}");
+        let rule = ruleset(&text).rules.remove(0);
+        (rule.rate.map(|rate| rate.to_string()), rule.log.map(|rate| rate.to_string()))
+    };
+    for (rest, rate) in [
+        ("rate = '10/minute'", "10 packets/minute per source"),
+        ("rate = '5K packets/second'\nrate_per = 'rule'", "5K packets/second"),
+        ("protocol = 'tcp'\nrate = '1 connections/hour'", "1 connections/hour per source"),
+        ("rate = '100000M bytes/second'\nrate_per = 'source'", "100000M bytes/second per source"),
+        ("rate = '1500/hour'\nrate_prefix = [24, 48]", "1500 packets/hour per source /24 /48"),
+    ] {
+        assert_eq!(of(rest), (Some(rate.to_owned()), None), "{rest}");
+    }
+    assert_eq!(of("log = '5/second'"), (None, Some("5 packets/second".to_owned())));
     check_rules(&[
-        ("rate = '10/minute'", &["6:1 error: `rate` comes in a later version"]),
-        ("rate_per = 'source'", &["6:1 error: `rate_per` comes in a later version"]),
-        ("log = '5/second'", &["6:1 error: `log` comes in a later version"]),
         ("form = '192.0.2.1'", &["6:1 error: unknown key `form` in [[firewall.rules]]"]),
+        ("rate = 10", &["6:8 error: `rate` takes a string, not an integer"]),
+        ("rate = '10'", &["6:8 error: `10` has no time"]),
+        ("rate = '10/minut'", &["6:8 error: `minut` is no time of a rate"]),
+        ("rate = '10/day'", &["6:8 error: `day` is no time of a rate"]),
+        ("rate = '10 bits/second'", &["6:8 error: `bits` is no unit of a rate"]),
+        ("rate = '10  packets/second'", &["6:8 error: ` packets` is no unit of a rate"]),
+        ("rate = '1.5/second'", &["6:8 error: `1.5` is no number"]),
+        ("rate = '-1/second'", &["6:8 error: `-1` is no number"]),
+        ("rate = 'K/second'", &["6:8 error: `K` is no number"]),
+        ("rate = '10k/second'", &["6:8 error: `10k` is no number"]),
+        ("rate = '/second'", &["6:8 error: `` is no number"]),
+        ("rate = '0/second'", &["6:8 error: a rate of 0"]),
+        ("rate = '1001M/second'", &["6:8 error: `1001M/second` is more than any host"]),
+        (
+            "rate = '99999999999999999999M bytes/hour'",
+            &["6:8 error: `99999999999999999999M bytes/hour` is more"],
+        ),
+        ("rate = '10 connections/minute'", &["6:8 error: connections need `protocol` to be exactly tcp"]),
+        (
+            "protocol = ['tcp', 'udp']\nrate = '1 connections/hour'",
+            &["7:8 error: connections need `protocol`"],
+        ),
+        ("rate = '1513 bytes/second'", &["6:8 warning: no packet of more than 1513 bytes"]),
+        ("rate_per = 'source'", &["6:12 error: there is no `rate`"]),
+        ("rate_prefix = [32, 64]", &["6:15 error: there is no `rate`"]),
+        ("rate = '1/hour'\nrate_per = 'sources'", &["7:12 error: `rate_per` knows no `sources`"]),
+        ("rate = '1/hour'\nrate_prefix = 24", &["7:15 error: `rate_prefix` takes a list"]),
+        ("rate = '1/hour'\nrate_prefix = [24]", &["7:15 error: `rate_prefix` takes two lengths"]),
+        ("rate = '1/hour'\nrate_prefix = [0, 64]", &["7:16 error: `rate_prefix` is out of range"]),
+        ("rate = '1/hour'\nrate_prefix = [32, 129]", &["7:20 error: `rate_prefix` is out of range"]),
+        (
+            "rate = '1/hour'\nrate_per = 'rule'\nrate_prefix = [32, 64]",
+            &["8:15 error: `rate_prefix` is of sources"],
+        ),
+        ("log = '5 bytes/second'", &["6:7 error: `log` counts packets"]),
+        ("log = true", &["6:7 error: `log` takes a string, not a boolean"]),
     ]);
 }
 

@@ -59,6 +59,39 @@ impl Forest {
 }
 
 impl Forest {
+    /// The diagrams of the rules that follow each of these, which are in their order; what `end_of` says is
+    /// of the slot among all rules. Each rule becomes diagrams once.
+    ///
+    /// # Errors
+    /// When the store cannot hold them.
+    pub fn of_rules_behind(
+        store: &mut Store,
+        rules: &[Rule],
+        slots: &[usize],
+        numbers: &InterfaceNumbers,
+        end_of: impl Fn(usize) -> u32,
+    ) -> Result<Vec<Self>, TooManyNodes> {
+        let mut merger = Merger::new(Which::Least);
+        let mut families = Vec::with_capacity(Family::BOTH.len());
+        for family in Family::BOTH {
+            let mut forests = Vec::with_capacity(slots.len());
+            let (mut behind, mut end) = (Parts::default(), rules.len());
+            for &slot in slots.iter().rev() {
+                let between = rules[..end].iter().enumerate().skip(slot + 1);
+                let between = between.map(|(slot, rule)| (NodeId::end(end_of(slot)), rule));
+                let mut parts = Parts::of_rules(store, &mut merger, family, between, numbers)?;
+                parts.join(store, &mut merger, behind)?;
+                behind = parts.clone();
+                end = slot + 1;
+                forests.push(plant(store, &mut merger, parts)?);
+            }
+            forests.reverse();
+            families.push(forests);
+        }
+        let [ipv4, ipv6] = <[Vec<Trees>; 2]>::try_from(families).unwrap_or_default();
+        Ok(ipv4.into_iter().zip(ipv6).map(|(ipv4, ipv6)| Self { ipv4, ipv6 }).collect())
+    }
+
     /// As one diagram a family, however large.
     ///
     /// # Errors
@@ -106,7 +139,7 @@ impl<K: Eq + Hash, V> Groups<K, V> {
 }
 
 /// Diagrams by whether their rules name sources, and whether they name destinations.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Parts([[Vec<NodeId>; 2]; 2]);
 
 impl Parts {
@@ -155,6 +188,19 @@ impl Parts {
             }
         }
         Ok(parts)
+    }
+}
+
+impl Parts {
+    /// Takes in others, and makes each kind one diagram.
+    fn join(&mut self, store: &mut Store, merger: &mut Merger, others: Self) -> Result<(), TooManyNodes> {
+        for (ids, others) in self.0.iter_mut().flatten().zip(others.0.into_iter().flatten()) {
+            ids.extend(others);
+            if !ids.is_empty() {
+                *ids = vec![merger.all(store, std::mem::take(ids))?];
+            }
+        }
+        Ok(())
     }
 }
 
@@ -229,6 +275,8 @@ mod tests {
             icmp_types: None,
             tcp_flags: None,
             interfaces: None,
+            rate: None,
+            log: None,
         }
     }
 

@@ -15,6 +15,7 @@ use self::example::{Known, USUAL};
 use self::ranks::Ranks;
 use super::diagram::{Cut, Forest, NodeId, Store, TooManyNodes};
 use super::numbers::{InterfaceNumbers, TooManyInterfaces};
+use super::rate::Rate;
 use super::ruleset::{Rule, Ruleset};
 
 /// Nodes that a comparison may make.
@@ -25,7 +26,11 @@ const STEPS_MAX: usize = 1 << 21;
 /// What a rule does to packets of IPv4 and of IPv6, as numbers: of one [`Meanings`], equal if and
 /// only if it does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Meaning([NodeId; 2]);
+pub struct Meaning {
+    packets: [NodeId; 2],
+    rate: Option<Rate>,
+    log: Option<Rate>,
+}
 
 /// Why a meaning cannot be worked out.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -60,12 +65,14 @@ impl Meanings {
         self.number_interfaces(std::slice::from_ref(rule))?;
         let rules = std::slice::from_ref(rule);
         let forest = Forest::of_rules(&mut self.store, rules, &self.numbers, |_| rule.action as u32)?;
-        Ok(Meaning(forest.into_single(&mut self.store)?))
+        let packets = forest.into_single(&mut self.store)?;
+        Ok(Meaning { packets, rate: rule.rate, log: rule.log })
     }
 
     /// A packet that two rulesets judge differently, where their rules differ or their defaults; `None`:
     /// there is none. It is one that no essential lets pass on both sides; those that look at more than
     /// a rule can (hop limit, what an error quotes) do not let every such packet pass, and are taken as off.
+    /// Every rate is taken as not exceeded.
     ///
     /// # Errors
     /// When they are too large or differ too much to say.
@@ -225,6 +232,8 @@ mod tests {
             icmp_types: None,
             tcp_flags: None,
             interfaces: None,
+            rate: None,
+            log: None,
         }
     }
 

@@ -65,7 +65,7 @@ struct Candidate<'h> {
 }
 
 enum Firewall<'h> {
-    Ours(Agent<'h>),
+    Ours(Box<Agent<'h>>),
     Nft { host: &'h Host, nft: String },
 }
 
@@ -126,7 +126,8 @@ fn ours<'h>(tool: &Tool, corpus: &Corpus, host: &'h Host) -> Result<Firewall<'h>
     let folder = host.session().directory("wire")?;
     let bpffs = Bpffs::mount(&folder.join("bpf"))?;
     let config = corpus.toml(&["eth0"]);
-    Agent::start_in(&tool.agent, host, &folder, Some(bpffs), &config).map(Firewall::Ours)
+    Agent::start_in(&tool.agent, host, &folder, Some(bpffs), &config)
+        .map(|agent| Firewall::Ours(Box::new(agent)))
 }
 
 fn nftables<'h>(packages: &PackageRoot, corpus: &Corpus, form: Form, host: &'h Host) -> Result<Firewall<'h>> {
