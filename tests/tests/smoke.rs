@@ -14,7 +14,7 @@ use foobar_tests::{Agent, Host, Link, Metrics, Process, agent, wait};
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the client waits for a connection, as curl takes it: more than a slow machine needs.
-const PATIENCE_SECONDS: &str = "5";
+const PATIENCE_SECONDS: &str = "3";
 
 const SERVED: &str = "served\n";
 const ADDRESSES: [&str; 2] = ["192.0.2.2", "[2001:db8::2]"];
