@@ -20,10 +20,11 @@ const QUEUE: usize = 16;
 
 type Envelope = (Request, oneshot::Sender<Result<Answer, KernelError>>);
 
-/// Speaks to the kernel process, which ends when its last handle is dropped; what is attached stays.
+/// Speaks to the kernel process, which ends with its [`Ending`] or its last handle; what is attached stays.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    requests: mpsc::Sender<Envelope>,
+    /// `None` is the last word.
+    requests: mpsc::Sender<Option<Envelope>>,
     /// Closed when the process has ended.
     alive: watch::Receiver<()>,
 }
@@ -62,9 +63,9 @@ impl Handle {
         while alive.changed().await.is_ok() {}
     }
 
-    /// Knows, when all handles are gone, that the process has ended, too.
+    /// What ends the process.
     pub fn ending(&self) -> Ending {
-        Ending { alive: self.alive.clone() }
+        Ending { requests: self.requests.clone(), alive: self.alive.clone() }
     }
 
     /// Opens the datapath that an earlier agent left, or makes one, attached nowhere.
@@ -225,27 +226,31 @@ impl Handle {
 
     async fn ask_for(&self, request: Request) -> Result<Answer, KernelError> {
         let (answer, reply) = oneshot::channel();
-        self.requests.send((request, answer)).await.map_err(|_| KernelError::WorkerGone)?;
+        self.requests.send(Some((request, answer))).await.map_err(|_| KernelError::WorkerGone)?;
         reply.await.map_err(|_| KernelError::WorkerGone)?
     }
 }
 
-/// The end of the kernel process, to be waited for.
+/// The end of the kernel process.
 #[derive(Debug)]
 pub struct Ending {
+    requests: mpsc::Sender<Option<Envelope>>,
     alive: watch::Receiver<()>,
 }
 
 impl Ending {
-    /// Waits until the process has ended: what it held locked is free then.
+    /// Ends the process, whoever still has a handle, and waits until it has ended: what it held locked is
+    /// free then.
     pub async fn wait(mut self) {
+        // An error says that the last word was said already.
+        let _ = self.requests.send(None).await;
         while self.alive.changed().await.is_ok() {}
     }
 }
 
-/// Passes on one request after the other. Ends, and closes the channel, with the last handle.
-fn forward(channel: &Channel, mut inbox: mpsc::Receiver<Envelope>) {
-    while let Some((request, answer)) = inbox.blocking_recv() {
+/// Passes on one request after the other. Ends, and closes the channel, at the last word or with the last handle.
+fn forward(channel: &Channel, mut inbox: mpsc::Receiver<Option<Envelope>>) {
+    while let Some(Some((request, answer))) = inbox.blocking_recv() {
         let answered = exchange(channel, &request);
         let broken = matches!(answered, Err(KernelError::WorkerGone));
         // The asker may have gone; the work was done all the same.

@@ -93,7 +93,6 @@ pub fn run(options: &RunOptions) -> Result<()> {
         let _control = ControlServer::start(socket, Rc::clone(&agent));
         serve(agent, changes, signals).await
     });
-    // The tasks hold the last handles.
     drop(tasks);
     let ended = runtime.block_on(async { tokio::time::timeout(KERNEL_END_LIMIT, ending.wait()).await });
     if ended.is_err() {
