@@ -11,11 +11,13 @@
 #![deny(unsafe_code)]
 
 pub mod balancer;
+pub mod ban;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod desk;
 mod durable;
+mod duration;
 pub mod explain;
 pub mod firewall;
 pub mod kernel;

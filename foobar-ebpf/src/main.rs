@@ -3,7 +3,7 @@
 //!
 //! On any target but `bpf` this is an empty program, so that plain `cargo build --workspace`
 //! works with a stable host toolchain.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 #[expect(clippy::cast_possible_truncation, reason = "addresses and sizes are compared by the verifier")]

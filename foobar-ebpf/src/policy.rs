@@ -1,4 +1,4 @@
-//! The judgement of a packet: essentials, rules, policy. Pure: knows neither bytes nor maps,
+//! The judgement of a packet: bans, essentials, rules, policy. Pure: knows neither bytes nor maps,
 //! asks the rules through [`classifier`], so that the kernel, `explain` and the tests of the
 //! host run the same walk.
 
@@ -87,6 +87,11 @@ fn judge_packet<I: Image, S: State>(
     key: &mut Key,
 ) -> Judgement {
     let packet = &parsed.packet;
+    // Before all else that could let it pass, so that a ban cuts what was let pass before. A test run that
+    // reports leaves no trace in tables that others read.
+    if state.is_banned(&packet.source, flags & setting::REPORT == 0) {
+        return Judgement::without_rule(Verdict::Drop, Reason::Ban);
+    }
     // Essentials come first, and none of them is a later fragment: they are told by their transport.
     if packet.later_fragment
         && let Some(judgement) = fragment::follow(parsed, interface, state)

@@ -2,6 +2,7 @@
 //! agent write. Each table's trait stands in the module that uses it; this one binds them, so that
 //! the walk takes one argument for all. In the kernel they are maps, on the host plain collections.
 
+use crate::ban::BanTable;
 use crate::fragment::FragmentTable;
 use crate::limit::Limits;
 
@@ -12,6 +13,6 @@ pub trait Clock {
 }
 
 /// All that a judgement may look up.
-pub trait State: Clock + FragmentTable + Limits {}
+pub trait State: Clock + BanTable + FragmentTable + Limits {}
 
-impl<T: Clock + FragmentTable + Limits> State for T {}
+impl<T: Clock + BanTable + FragmentTable + Limits> State for T {}

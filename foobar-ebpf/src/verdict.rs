@@ -71,7 +71,7 @@ abi_enum! {
         Rule = 0 => "rule",
         /// No rule matched: the default verdict.
         Policy = 1 => "policy",
-        /// The source or destination is banned.
+        /// The source is banned.
         Ban = 2 => "ban",
         /// The answer to a flow that this host started.
         Flow = 3 => "flow",

@@ -22,6 +22,12 @@ const PRIVILEGED: (&str, &str) = ("foobar-tests", "tests");
 const NFTABLES: Package = Package::new("nftables", "a firewall to compare verdicts with", &["nft"]);
 const NFTABLES_VARIABLE: &str = "FOOBAR_NFT";
 
+/// Clients of real traffic, and the variables that tell tests where they are.
+const NETCAT: Package = Package::new("netcat-openbsd", "connections of a client", &["nc.openbsd"]);
+const NETCAT_VARIABLE: &str = "FOOBAR_NC";
+const NMAP: Package = Package::new("nmap", "a port scanner that is to be banned", &["nmap"]);
+const NMAP_VARIABLE: &str = "FOOBAR_NMAP";
+
 /// Which lanes to run; without any, all.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Lanes {
@@ -83,11 +89,15 @@ fn host() -> Result<Tally> {
 fn privileged() -> Result<Tally> {
     let (_, folder) = PRIVILEGED;
     let programs = privileged_programs()?;
-    let nft =
-        packages::ensure(&[NFTABLES])?.find("nft").context("the package nftables has no program nft")?;
+    let tools = packages::ensure(&[NFTABLES, NETCAT, NMAP])?;
+    let find =
+        |program: &str| tools.find(program).with_context(|| format!("no package has a program {program}"));
+    let (nft, nc, nmap) = (find("nft")?, find("nc.openbsd")?, find("nmap")?);
+    let variables: [(&str, &Path); 3] =
+        [(NFTABLES_VARIABLE, &nft), (NETCAT_VARIABLE, &nc), (NMAP_VARIABLE, &nmap)];
     let mut tally = Tally::default();
     for program in &programs {
-        let mut command = as_root(program, &[(NFTABLES_VARIABLE, &nft)])?;
+        let mut command = as_root(program, &variables)?;
         command.current_dir(workspace::root().join(folder));
         tally += run_tests(&mut command)?;
     }

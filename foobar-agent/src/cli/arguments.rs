@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::apply::ApplyOptions;
+use super::ban::BanCommand;
 use super::explain::ExplainOptions;
 use super::plan::PlanOptions;
 use super::target::Target;
@@ -62,6 +63,11 @@ pub(super) enum Command {
     Rules(Look),
     /// List the backends of the load balancer, with their state
     Backends(Look),
+    /// Keep addresses and prefixes out, whatever the rules say, at once and for a time
+    Ban {
+        #[command(subcommand)]
+        command: BanCommand,
+    },
     /// Remove the datapath from every interface: the agent, if one runs, goes on without it
     Detach(Target),
     /// Set how much the datapath writes to the agent's log
@@ -194,7 +200,10 @@ mod tests {
     #[test]
     fn what_looks_at_an_agent_can_name_it() {
         for command in
-            ["status", "rules", "backends", "reload", "confirm", "rollback", "detach", "datapath-log off"]
+            [
+                "status", "rules", "backends", "reload", "confirm", "rollback", "detach", "datapath-log off",
+                "ban list", "ban add ::1",
+            ]
         {
             assert!(parse(&format!("foobar-agent {command} --run-dir /run/a")).is_ok(), "{command}");
             assert!(parse(&format!("foobar-agent {command} --config /etc/a.toml")).is_ok(), "{command}");

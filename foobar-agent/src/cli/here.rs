@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
 use crate::config::{Here, LocalInterface, SshSession};
+use crate::net;
 
 /// What sshd leaves in the environment: client's address and port, server's address and port.
 const SSH_CONNECTION: &str = "SSH_CONNECTION";
@@ -31,17 +32,14 @@ fn interfaces() -> Option<Vec<LocalInterface>> {
             loopback,
             addresses: Vec::new(),
         });
-        let Some(address) = entry.address else { continue };
-        let ipv4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        let ipv6 = || address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
-        interface.addresses.extend(ipv4.or_else(ipv6));
+        interface.addresses.extend(net::address_of(&entry));
     }
     Some(by_name.into_values().collect())
 }
 
 /// From this process's environment, or else its parents': `sudo` removes the variable from its
 /// child's, while the shell above still has it. Other users' environments only root can read.
-fn session() -> Option<SshSession> {
+pub(super) fn session() -> Option<SshSession> {
     if let Ok(value) = std::env::var(SSH_CONNECTION) {
         return parse(&value);
     }

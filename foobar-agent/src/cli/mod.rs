@@ -14,6 +14,7 @@ use self::print::Style;
 mod act;
 mod apply;
 mod arguments;
+mod ban;
 mod check;
 mod explain;
 mod failure;
@@ -61,6 +62,7 @@ fn answer(command: &Command, style: Style) -> Output {
         Command::Confirm(target) => apply::confirm(target),
         Command::Rollback(target) => apply::roll_back(target),
         Command::Detach(target) => act::detach(target),
+        Command::Ban { command } => ban::ban(command, style),
         Command::DatapathLog(options) => act::datapath_log(options),
         Command::Status(look) => look.show(|snapshot| status::render(snapshot, print::now_seconds(), style)),
         Command::Rules(look) => look.list(|snapshot| &snapshot.rules, |rules| lists::rules(rules, style)),

@@ -1,8 +1,10 @@
 //! `[firewall]`: where the datapath attaches, and the ruleset.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::lint;
+use super::lists::Lists;
 use super::model::{AttachMode, Firewall, Interfaces};
 use super::names::read_interface;
 use super::reader::{Table, Value};
@@ -30,7 +32,12 @@ pub(super) struct Places {
 
 /// Without `[firewall]` the host judges nothing, and counts where a default route is.
 pub(super) fn read(root: &mut Table<'_>, places: &mut Places) -> Firewall {
-    let mut judges_nothing = Firewall { interfaces: Interfaces::Auto, mode: AttachMode::Auto, ruleset: None };
+    let mut judges_nothing = Firewall {
+        interfaces: Interfaces::Auto,
+        mode: AttachMode::Auto,
+        ruleset: None,
+        never_ban: Arc::default(),
+    };
     let Some(mut table) = root.table("firewall", "[firewall]") else { return judges_nothing };
     places.section = table.span().clone();
     if let Some(value) = table.optional("interfaces") {
@@ -44,6 +51,9 @@ pub(super) fn read(root: &mut Table<'_>, places: &mut Places) -> Firewall {
     let default = default_value.and_then(read_verdict);
     let essentials = table.optional("essentials").map_or(Essentials::ALL, essentials);
     let sets = table.table("sets", "[firewall.sets]").map(Sets::read).unwrap_or_default();
+    if let Some(value) = table.optional("never_ban") {
+        judges_nothing.never_ban = Lists::new(&sets).read_positive(value);
+    }
     let rules;
     (rules, places.rules) = rules::read(&mut table, &sets);
     let report = table.report();

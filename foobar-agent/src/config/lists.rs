@@ -8,6 +8,7 @@ use super::addresses::read_prefix;
 use super::members::Members;
 use super::reader::Value;
 use super::sets::Sets;
+use super::suggest::quoted;
 use crate::firewall::address::AddressSet;
 
 /// The lists that were read, by what is written in them.
@@ -48,6 +49,24 @@ impl<'a, 's> Lists<'a, 's> {
             self.seen.insert(texts, Arc::clone(&set));
         }
         set
+    }
+
+    /// The addresses of a list in which nothing can be negated; an empty list has none.
+    pub(super) fn read_positive(&self, value: Value<'a>) -> Arc<AddressSet> {
+        if value.is_empty_list() {
+            return Arc::default();
+        }
+        let mut union = Union::default();
+        for entry in value.one_or_list() {
+            let Some(text) = entry.string() else { continue };
+            if text.starts_with('!') {
+                let message = format!("{} negates, which `never_ban` cannot", quoted(text));
+                entry.error(message, "name what may never be banned, and nothing else");
+            } else {
+                union.add(entry, text, self.sets);
+            }
+        }
+        union.unite(value, self.sets)
     }
 
     fn difference(&self, included: &AddressSet, excluded: &AddressSet, value: Value<'a>) -> Arc<AddressSet> {

@@ -56,6 +56,7 @@ use self::reader::Table;
 use self::report::Report;
 use self::source::{Source, whole};
 use crate::desk;
+use crate::firewall::address::Prefix;
 use crate::firewall::compile::{CompileError, compile};
 use crate::firewall::numbers::InterfaceNumbers;
 
@@ -103,6 +104,25 @@ impl Document {
     pub fn load(&self) -> Result<Loaded, Diagnostics> {
         read(&source_of(&self.path, self.text.clone()), None)
     }
+}
+
+/// Reads an address or a prefix that stands alone, on a command line; else says what is wrong with the text,
+/// and what would be right.
+pub(crate) fn parse_subject(text: &str) -> Result<Prefix, (String, String)> {
+    match parse_listed(text)? {
+        (prefix, false) => Ok(prefix),
+        (prefix, true) => {
+            let address = text.split('/').next().unwrap_or_default();
+            let hint = format!("write `{prefix}`, or `{address}` for the one address");
+            Err(("has host bits set".to_owned(), hint))
+        }
+    }
+}
+
+/// As [`parse_subject`], for lists of others: host bits are cleared, and it is said whether there were any.
+pub(crate) fn parse_listed(text: &str) -> Result<(Prefix, bool), (String, String)> {
+    let written = addresses::parse_prefix(text).map_err(|error| (error.to_string(), error.hint()))?;
+    Ok((written.prefix, written.host_bits))
 }
 
 /// Reads a configuration file and the prefix files that it names.

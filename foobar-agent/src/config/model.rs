@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::firewall::address::AddressSet;
 use crate::firewall::ruleset::Ruleset;
 
 /// Everything that one configuration file says.
@@ -45,6 +47,8 @@ pub struct Firewall {
     pub mode: AttachMode,
     /// What is judged; absent (no `[firewall]` in the file), packets are counted and passed.
     pub ruleset: Option<Ruleset>,
+    /// Addresses that can never be banned.
+    pub never_ban: Arc<AddressSet>,
 }
 
 /// `firewall.interfaces`

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use super::bans::{BanAdd, BanAdded, BanPage, BanQuery, BanRemove, BanRemoved};
 use super::{
     ApplyReport, ApplyRequest, ConfirmReport, DatapathLog, DetachReport, InForce, Refusal, ReloadReport,
     RollbackReport, RulesetInForce, SOCKET_NAME,
@@ -152,6 +153,30 @@ impl Client {
     /// [`ClientError::Refused`] where it could not be removed.
     pub async fn detach(&self) -> Result<DetachReport, ClientError> {
         self.ask(Method::POST, "/v1/detach", &(), ACT_TIMEOUT).await
+    }
+
+    /// Bans addresses and prefixes.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] where one is none, or the kernel refuses.
+    pub async fn ban(&self, wanted: &BanAdd) -> Result<BanAdded, ClientError> {
+        self.ask(Method::POST, "/v1/bans/add", wanted, ACT_TIMEOUT).await
+    }
+
+    /// Lifts bans.
+    ///
+    /// # Errors
+    /// As for [`Client::ban`].
+    pub async fn unban(&self, wanted: &BanRemove) -> Result<BanRemoved, ClientError> {
+        self.ask(Method::POST, "/v1/bans/remove", wanted, ACT_TIMEOUT).await
+    }
+
+    /// Who is banned.
+    ///
+    /// # Errors
+    /// As for [`Client::ban`].
+    pub async fn bans(&self, wanted: &BanQuery) -> Result<BanPage, ClientError> {
+        self.ask(Method::POST, "/v1/bans/find", wanted, LOOK_TIMEOUT).await
     }
 
     /// How much the datapath says in the agent's log.

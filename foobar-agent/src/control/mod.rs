@@ -12,6 +12,9 @@
 //! | `POST /v1/confirm`       | [`ConfirmReport`] |
 //! | `POST /v1/rollback`      | [`RollbackReport`] |
 //! | `POST /v1/detach`        | [`DetachReport`]  |
+//! | `POST /v1/bans/add`      | [`bans::BanAdded`], for [`bans::BanAdd`] |
+//! | `POST /v1/bans/remove`   | [`bans::BanRemoved`], for [`bans::BanRemove`] |
+//! | `POST /v1/bans/find`     | [`bans::BanPage`], for [`bans::BanQuery`] |
 //! | `POST /v1/datapath-log`  | `{}`, for [`DatapathLog`] |
 //!
 //! A refusal is [`Refusal`], with status 422 where the configuration is at fault.
@@ -23,12 +26,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::refusal::{Refusal, describe};
 pub use self::ruleset::{NotARuleset, RuleText, RulesetInForce, RulesetText};
+use crate::ban::BanDoor;
 use crate::config::{Diagnostics, Document};
 use crate::firewall::numbers::InterfaceNumbers;
 use crate::firewall::rate::Rate;
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
 
+pub mod bans;
 pub mod client;
 mod refusal;
 mod ruleset;
@@ -62,6 +67,9 @@ pub trait Agent: Source {
 
     /// The rules that judge, with all that they say.
     fn ruleset(&self) -> impl Future<Output = Result<RulesetInForce, Refusal>>;
+
+    /// Who is banned, and whether packets are judged by it.
+    fn bans(&self) -> (BanDoor, bool);
 
     /// How much the datapath says in the agent's log.
     fn set_datapath_log(&self, level: LogLevel) -> impl Future<Output = Result<(), Refusal>>;

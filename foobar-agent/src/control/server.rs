@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use super::bans::{self, SUBJECTS_MAX};
 use super::socket::ControlSocket;
 use super::{Agent, DatapathLog, Refusal};
 use crate::config::MAX_FILE_BYTES;
@@ -22,6 +23,8 @@ const LIMITS: Limits =
     Limits { connections: 32, head: Duration::from_secs(5), connection: Duration::from_mins(5) };
 /// Nearly every body is a word.
 const BODY_BYTES: usize = 4096;
+/// Of bans: so many prefixes, each in quotes.
+const BANS_BYTES: usize = SUBJECTS_MAX * 64;
 /// A configuration as JSON: as it is, but for quotes and line feeds.
 const DOCUMENT_BYTES: usize = 2 * MAX_FILE_BYTES;
 const JSON: &str = "application/json";
@@ -54,9 +57,8 @@ impl Server {
 async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -> Answer {
     let allowed = match request.uri().path() {
         "/v1/snapshot" | "/v1/generation" | "/v1/ruleset" => Method::GET,
-        "/v1/reload" | "/v1/apply" | "/v1/confirm" | "/v1/rollback" | "/v1/detach" | "/v1/datapath-log" => {
-            Method::POST
-        }
+        "/v1/reload" | "/v1/apply" | "/v1/confirm" | "/v1/rollback" | "/v1/detach" | "/v1/datapath-log"
+        | "/v1/bans/add" | "/v1/bans/remove" | "/v1/bans/find" => Method::POST,
         path => return refuse(StatusCode::NOT_FOUND, &format!("nothing is at {path}").into()),
     };
     if *request.method() != allowed {
@@ -78,6 +80,18 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
             Err(refusal) => refuse(StatusCode::BAD_REQUEST, &refusal),
         },
         "/v1/detach" => to_the_end(async move { agent.detach().await }).await,
+        "/v1/bans/add" => {
+            let (door, judged) = agent.bans();
+            with_body(request, move |wanted| bans::add(&door, judged, wanted)).await
+        }
+        "/v1/bans/remove" => {
+            let (door, _) = agent.bans();
+            with_body(request, move |wanted| bans::remove(&door, &wanted)).await
+        }
+        "/v1/bans/find" => {
+            let (door, _) = agent.bans();
+            with_body(request, move |wanted| bans::find(&door, &wanted)).await
+        }
         _ => match body(request, BODY_BYTES).await {
             Ok(DatapathLog { level }) => {
                 let done = async move { agent.set_datapath_log(level).await };
@@ -96,6 +110,25 @@ where
 {
     match tokio::task::spawn_local(action).await {
         Ok(done) => reply(done),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("the agent failed: {error}").into()),
+    }
+}
+
+/// Answers what a body asks, on a thread that may take its time, to the end.
+async fn with_body<B, T>(
+    request: Request<Incoming>,
+    action: impl FnOnce(B) -> Result<T, Refusal> + Send + 'static,
+) -> Answer
+where
+    B: DeserializeOwned + Send + 'static,
+    T: Serialize + Send + 'static,
+{
+    let wanted = match body(request, BANS_BYTES).await {
+        Ok(wanted) => wanted,
+        Err(refusal) => return refuse(StatusCode::BAD_REQUEST, &refusal),
+    };
+    match tokio::task::spawn_blocking(move || action(wanted)).await {
+        Ok(done) => reply_at_length(done).await,
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &format!("the agent failed: {error}").into()),
     }
 }

@@ -18,6 +18,7 @@ use super::{
     Agent, ApplyReport, ApplyRequest, ConfirmReport, DetachReport, InForce, Refusal, ReloadReport,
     RollbackReport, RuleInForce, RulesetInForce, SOCKET_NAME,
 };
+use crate::ban::BanDoor;
 use crate::config::{self, Diagnostics, Document};
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
@@ -86,6 +87,10 @@ impl Agent for Fake {
 
     async fn ruleset(&self) -> Result<RulesetInForce, Refusal> {
         Err("no rules judge here".to_owned().into())
+    }
+
+    fn bans(&self) -> (BanDoor, bool) {
+        (BanDoor::default(), true)
     }
 
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {

@@ -148,6 +148,12 @@ impl AddressSet {
         after > 0 && self.ranges[after - 1].1 >= bits
     }
 
+    /// Whether every address of the prefix is a member.
+    pub fn covers(&self, prefix: Prefix) -> bool {
+        let after = self.ranges.partition_point(|&(first, _)| first <= prefix.bits);
+        after > 0 && self.ranges[after - 1].1 >= prefix.last()
+    }
+
     /// The members of both.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {

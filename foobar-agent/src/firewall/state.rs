@@ -4,10 +4,11 @@
 use std::time::Instant;
 
 use foobar_ebpf::abi::image::Edge;
+use foobar_ebpf::ban::BanTable;
 use foobar_ebpf::classifier::Image;
 use foobar_ebpf::key::Key;
 use foobar_ebpf::limit::Limits;
-use foobar_ebpf::packet::Parsed;
+use foobar_ebpf::packet::{Address, Parsed};
 use foobar_ebpf::state::Clock;
 
 use super::fragments::HostFragments;
@@ -28,6 +29,13 @@ impl HostState {
 impl Clock for HostState {
     fn now_ns(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Nobody is banned for a walk on the host.
+impl BanTable for HostState {
+    fn is_banned(&self, _: &Address, _: bool) -> bool {
+        false
     }
 }
 

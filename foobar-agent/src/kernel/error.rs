@@ -150,6 +150,14 @@ pub enum KernelError {
         /// How many it can name, the policy included.
         most: u32,
     },
+    /// The table of bans has no room.
+    #[error(
+        "there is no room for another ban: at most {addresses} addresses and {prefixes} prefixes; remove some \
+         (`foobar-agent ban remove`), or ban prefixes in the place of addresses",
+        addresses = foobar_ebpf::abi::ban::ADDRESSES_MAX,
+        prefixes = foobar_ebpf::abi::ban::PREFIXES_MAX
+    )]
+    BansFull,
     /// Anything else that the kernel said about loading, maps or pins.
     #[error("{what}: {source}")]
     Bpf {

@@ -4,7 +4,7 @@
 use super::error::KernelError;
 use super::ledger;
 use super::message::Places;
-use super::pins::Pins;
+use super::pins::{self, Pins};
 
 /// Takes the datapath of an agent that no longer runs off every interface, and removes all that it
 /// left, of every version. Returns the interfaces by ifindex, or nothing where nothing was there.
@@ -16,6 +16,9 @@ pub fn remove_left(places: &Places) -> Result<Option<Vec<u32>>, KernelError> {
     let mut freed = Vec::new();
     for pins in &left {
         freed.append(&mut pins.remove_all()?);
+    }
+    if !left.is_empty() {
+        pins::remove_bans(&places.pin_dir)?;
     }
     ledger::remove_all(&places.state_dir)?;
     Ok((!left.is_empty()).then_some(freed))

@@ -1,6 +1,6 @@
 //! From the embedded object to programs and maps in the kernel.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
@@ -12,6 +12,7 @@ use foobar_ebpf::abi::{Counter, SERVICES_MAX, constant, image, map, program, set
 use object::{Object, ObjectSection, ObjectSymbol};
 use serde::{Deserialize, Serialize};
 
+use super::bans::BanMaps;
 use super::error::KernelError;
 use super::pins::Pins;
 use super::sys;
@@ -39,6 +40,12 @@ const SHARED_MAPS: [&str; 11] = [
 /// Shared maps that another version's datapath goes on with where it has the same, see
 /// [`super::upgrade`]: one that comes to mean something else needs another name.
 pub(super) const ADOPTED_MAPS: [&str; 2] = [map::OUTCOMES, map::ANSWERS];
+
+/// As those, in a folder of their own version.
+const BAN_MAPS: [&str; 2] = [map::BAN_ADDRESSES, map::BAN_PREFIXES];
+
+/// Bans of an instance that shares none, for test runs.
+const BANS_ALONE: u32 = 1024;
 
 /// Offset of `value_size` in `struct bpf_map_def`, after the map's type and key size.
 const VALUE_SIZE_OFFSET: u64 = 8;
@@ -180,6 +187,12 @@ impl Instance {
                 loader.map_pin_path(name, pins.map(name));
             }
         }
+        for name in BAN_MAPS {
+            match setup.pins {
+                Some(pins) => loader.map_pin_path(name, pins.map(name)),
+                None => loader.map_max_entries(name, BANS_ALONE),
+            };
+        }
         if let Some(pin) = setup.image {
             loader.map_pin_path(map::IMAGE, pin);
         }
@@ -249,6 +262,22 @@ impl Instance {
             }
             Err(error) => Err(KernelError::bpf("cannot load a program")(error)),
         }
+    }
+
+    /// The bans of this instance, which every thread may write.
+    pub(super) fn bans(&self) -> Result<BanMaps, KernelError> {
+        let [addresses, prefixes] = BAN_MAPS.map(|name| self.descriptor(name));
+        Ok(BanMaps::new(addresses?, prefixes?, self.descriptor(map::CONTROL)?))
+    }
+
+    /// Another descriptor of a map.
+    fn descriptor(&self, name: &'static str) -> Result<OwnedFd, KernelError> {
+        let map = self.ebpf.map(name).ok_or(KernelError::Missing(name))?;
+        let (Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data)) = map else {
+            return Err(KernelError::Missing(name));
+        };
+        let descriptor = data.fd().as_fd().try_clone_to_owned();
+        descriptor.map_err(|source| KernelError::System { what: "cannot share a map", source })
     }
 
     /// Takes the counters of this name out of the instance.

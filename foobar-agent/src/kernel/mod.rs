@@ -15,6 +15,7 @@
 #![expect(unsafe_code, reason = "maps are bytes, and some system calls have no safe wrapper")]
 
 mod attach;
+mod bans;
 mod counters;
 mod desk;
 mod error;
@@ -42,6 +43,7 @@ mod value;
 mod wire;
 mod worker;
 
+pub use bans::BanMaps;
 pub use error::KernelError;
 pub use foreign::{Holder, Owner, holders};
 pub use leftovers::remove_left;

@@ -8,6 +8,7 @@ use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, ProgramArray};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use foobar_ebpf::abi::{INTERFACE_ENTRIES, InterfaceSlot, map, program};
 
+use super::bans::BanMaps;
 use super::counters;
 use super::error::KernelError;
 use super::loader::{self, CounterMap, Instance};
@@ -166,6 +167,14 @@ impl Bed {
         let values = PerCpuValues::try_from(vec![used_until_ns; cpus]);
         let values = values.map_err(|source| KernelError::System { what: WHAT, source })?;
         self.answer_limit.set(0, values, 0).map_err(KernelError::bpf(WHAT))
+    }
+
+    /// The tables of bans that runs are judged by.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn bans(&self) -> Result<BanMaps, KernelError> {
+        self.instance.bans()
     }
 
     /// What became of the answers to rejected packets.

@@ -7,6 +7,7 @@
 //!                       links/2                   one attachment, by ifindex
 //!                       generation-7/RULES, …     counters, image and program of a generation: of the one
 //!                                                 that judges and of the one before
+//!           bans-v1/BAN_ADDRESSES, …            bans, which a new version of the datapath finds again
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use foobar_ebpf::abi::DATAPATH_VERSION;
+use foobar_ebpf::abi::ban::BANS_VERSION;
+use foobar_ebpf::abi::{DATAPATH_VERSION, map};
 
 use super::error::KernelError;
 use super::{link, sys};
@@ -32,6 +34,9 @@ const LINKS: &str = "links";
 
 /// What the folder of one version is called, before its number.
 const FOLDER: &str = "datapath-v";
+
+/// What the folder of bans is called, before the number of its version.
+const BANS_FOLDER: &str = "bans-v";
 
 /// The pins of one agent. Held, no other agent opens them.
 #[derive(Debug)]
@@ -62,6 +67,8 @@ impl Pins {
         let folder = pin_dir.join(format!("{FOLDER}{DATAPATH_VERSION}"));
         let links = folder.join(LINKS);
         fs::create_dir_all(&links).map_err(KernelError::io("cannot create", links))?;
+        let bans = bans(pin_dir);
+        fs::create_dir_all(&bans).map_err(KernelError::io("cannot create", bans))?;
         Ok(Self { folder, lock: Some(lock(pin_dir)?) })
     }
 
@@ -96,8 +103,14 @@ impl Pins {
         Ok(numbers.collect())
     }
 
+    /// A shared map. Bans are of another version than the rest.
     pub(super) fn map(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        match name {
+            map::BAN_ADDRESSES | map::BAN_PREFIXES => {
+                bans(self.folder.parent().unwrap_or(&self.folder)).join(name)
+            }
+            _ => self.folder.join(name),
+        }
     }
 
     pub(super) fn root(&self) -> PathBuf {
@@ -137,6 +150,11 @@ impl Pins {
         Ok(())
     }
 
+    /// See [`remove_bans`].
+    pub(super) fn remove_bans(&self) -> Result<(), KernelError> {
+        remove_bans(self.folder.parent().unwrap_or(&self.folder))
+    }
+
     /// Takes the datapath off every interface, then removes every pin. Returns the interfaces by
     /// ifindex.
     pub(super) fn remove_all(&self) -> Result<Vec<u32>, KernelError> {
@@ -149,18 +167,36 @@ impl Pins {
     }
 }
 
-fn of_every_version(pin_dir: &Path, lock: Option<&File>) -> Result<Vec<Pins>, KernelError> {
-    let mut every = Vec::new();
+/// The folder of bans, of this version.
+fn bans(pin_dir: &Path) -> PathBuf {
+    pin_dir.join(format!("{BANS_FOLDER}{BANS_VERSION}"))
+}
+
+/// Removes the tables of bans, of every version. What the agent wrote down of them stays.
+pub(super) fn remove_bans(pin_dir: &Path) -> Result<(), KernelError> {
+    for folder in folders(pin_dir, BANS_FOLDER)? {
+        remove(&folder)?;
+    }
+    Ok(())
+}
+
+/// The folders whose names begin so.
+fn folders(pin_dir: &Path, name: &str) -> Result<Vec<PathBuf>, KernelError> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(pin_dir).map_err(KernelError::io("cannot read", pin_dir))? {
         let folder = entry.map_err(KernelError::io("cannot read", pin_dir))?.path();
-        let name = folder.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| name.starts_with(FOLDER)) {
-            let lock = lock.map(File::try_clone).transpose();
-            let lock = lock.map_err(KernelError::io("cannot lock", pin_dir))?;
-            every.push(Pins { folder, lock });
-        }
+        let is_one = folder.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with(name));
+        found.extend(is_one.then_some(folder));
     }
-    Ok(every)
+    Ok(found)
+}
+
+fn of_every_version(pin_dir: &Path, lock: Option<&File>) -> Result<Vec<Pins>, KernelError> {
+    let pins = |folder| {
+        let lock = lock.map(File::try_clone).transpose().map_err(KernelError::io("cannot lock", pin_dir))?;
+        Ok(Pins { folder, lock })
+    };
+    folders(pin_dir, FOLDER)?.into_iter().map(pins).collect()
 }
 
 /// The pins of every version below a folder, for whoever only looks: holds no lock.

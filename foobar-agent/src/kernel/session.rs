@@ -27,7 +27,7 @@ use crate::firewall::generation::Generation;
 use crate::net::Interface;
 
 /// Shared maps whose descriptors the agent may have, to read and to write.
-const LENT_MAPS: [&str; 0] = [];
+const LENT_MAPS: [&str; 3] = [map::BAN_ADDRESSES, map::BAN_PREFIXES, map::CONTROL];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
@@ -66,7 +66,7 @@ impl Session {
                 Ok((session, Found { fresh, links, judging, returned, standing }))
             }
             Err(error) => {
-                if fresh && let Err(left) = pins.remove_all() {
+                if fresh && let Err(left) = pins.remove_all().and_then(|_| pins.remove_bans()) {
                     tracing::warn!("{left}");
                 }
                 Err(error)
@@ -252,6 +252,7 @@ impl Session {
         for pins in self.pins.of_every_version()? {
             pins.remove_all()?;
         }
+        self.pins.remove_bans()?;
         self.generations.forget();
         ledger::remove_all(&self.state_dir)
     }
@@ -262,6 +263,7 @@ impl Session {
             taken.give_back()?;
         }
         self.pins.remove_all()?;
+        self.pins.remove_bans()?;
         self.generations.undo()
     }
 }

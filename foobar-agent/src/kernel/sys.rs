@@ -13,9 +13,10 @@ use foobar_ebpf::abi::image::Unit;
 use super::error::KernelError;
 
 /// Values of `enum bpf_cmd`.
-const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
-const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
-const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+pub(super) const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+pub(super) const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+pub(super) const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 
 /// A test run refuses shorter frames.
@@ -33,26 +34,47 @@ struct MapElement {
     flags: u64,
 }
 
-/// One `BPF_MAP_*_ELEM` call for the element at an index of an array map.
+/// One `BPF_MAP_*_ELEM` call for the element of a key.
 ///
 /// # Safety
-/// `value` must point to as many bytes as the map's value size says, which the kernel may read for an
-/// update and write for a lookup.
-unsafe fn map_element(
+/// `K` must have the map's key size. `value` must point to as many bytes as the map's value size says, which
+/// the kernel may read for an update and write for a lookup; a deletion has none.
+pub(super) unsafe fn element<K, V>(
     command: libc::c_long,
     map: BorrowedFd<'_>,
-    index: u32,
-    value: *mut libc::c_void,
+    key: &K,
+    value: *mut V,
+) -> io::Result<()> {
+    // SAFETY: the caller answers for key and value, and both outlive the call.
+    unsafe { call(command, map, std::ptr::from_ref(key), value) }
+}
+
+/// The key behind another, or the first one. Any bytes must be a `K`.
+///
+/// # Safety
+/// `K` must have the map's key size.
+pub(super) unsafe fn next_key<K>(map: BorrowedFd<'_>, key: Option<&K>, next: &mut K) -> io::Result<()> {
+    let key = key.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the caller answers for the size of both keys, and both outlive the call.
+    unsafe { call(BPF_MAP_GET_NEXT_KEY, map, key, std::ptr::from_mut(next)) }
+}
+
+/// # Safety
+/// `key` and `value` must be what the command reads and writes for this map.
+unsafe fn call<K, V>(
+    command: libc::c_long,
+    map: BorrowedFd<'_>,
+    key: *const K,
+    value: *mut V,
 ) -> io::Result<()> {
     let attributes = MapElement {
         map_fd: u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX),
         padding: 0,
-        key: std::ptr::from_ref(&index) as u64,
+        key: key as u64,
         value: value as u64,
         flags: 0,
     };
-    // SAFETY: the key is of the 4 bytes that array maps have, the caller answers for the value, and
-    // both outlive the call.
+    // SAFETY: the caller answers for the pointers.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attributes, size_of::<MapElement>()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -68,8 +90,8 @@ pub(super) fn write_only_value(
     value_size: usize,
 ) -> Result<(), KernelError> {
     let written = check_size(value.len(), value_size).and_then(|()| {
-        // SAFETY: as many readable bytes as the kernel reads; an update writes none.
-        unsafe { map_element(BPF_MAP_UPDATE_ELEM, map, 0, value.as_ptr().cast_mut().cast()) }
+        // SAFETY: a key of an array, and as many readable bytes as the kernel reads; an update writes none.
+        unsafe { element(BPF_MAP_UPDATE_ELEM, map, &0u32, value.as_ptr().cast_mut()) }
     });
     written.map_err(|source| KernelError::System { what: "cannot write the image", source })
 }
@@ -82,8 +104,8 @@ pub(super) fn read_only_value(
     value_size: usize,
 ) -> Result<(), KernelError> {
     let read = check_size(size_of_val(units), value_size).and_then(|()| {
-        // SAFETY: as many bytes as the kernel writes, and any bytes are a unit.
-        unsafe { map_element(BPF_MAP_LOOKUP_ELEM, map, 0, units.as_mut_ptr().cast()) }
+        // SAFETY: a key of an array, and as many bytes as the kernel writes; any bytes are a unit.
+        unsafe { element(BPF_MAP_LOOKUP_ELEM, map, &0u32, units.as_mut_ptr()) }
     });
     read.map_err(|source| KernelError::System { what: "cannot read the image", source })
 }
@@ -99,8 +121,8 @@ fn check_size(bytes: usize, value_size: usize) -> io::Result<()> {
 /// read a program array; the kernel gives the number of the program in the slot.
 pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelError> {
     let mut value = 0u32;
-    // SAFETY: 4 bytes, as the map has for a value.
-    match unsafe { map_element(BPF_MAP_LOOKUP_ELEM, map.as_fd(), index, (&raw mut value).cast()) } {
+    // SAFETY: 4 bytes, as the map has for a key and for a value.
+    match unsafe { element(BPF_MAP_LOOKUP_ELEM, map.as_fd(), &index, &raw mut value) } {
         Ok(()) => Ok(Some(value)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(source) => Err(KernelError::System { what: "cannot read which generation judges", source }),
@@ -111,14 +133,14 @@ pub(super) fn lookup_u32(map: &MapFd, index: u32) -> Result<Option<u32>, KernelE
 pub(super) fn set_program(map: &MapFd, index: u32, program: BorrowedFd<'_>) -> Result<(), KernelError> {
     let mut value = program.as_raw_fd();
     // SAFETY: 4 bytes, as the map has for a value; an update writes none.
-    unsafe { map_element(BPF_MAP_UPDATE_ELEM, map.as_fd(), index, (&raw mut value).cast()) }
+    unsafe { element(BPF_MAP_UPDATE_ELEM, map.as_fd(), &index, &raw mut value) }
         .map_err(|source| KernelError::System { what: "cannot switch the generation", source })
 }
 
 /// Has a slot of a program array lead nowhere.
 pub(super) fn clear_program(map: &MapFd, index: u32) -> Result<(), KernelError> {
     // SAFETY: a deletion reads and writes no value.
-    match unsafe { map_element(BPF_MAP_DELETE_ELEM, map.as_fd(), index, std::ptr::null_mut()) } {
+    match unsafe { element(BPF_MAP_DELETE_ELEM, map.as_fd(), &index, std::ptr::null_mut::<u32>()) } {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
             Err(KernelError::System { what: "cannot take a generation out", source: error })
         }

@@ -3,8 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use foobar_ebpf::abi::map;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::bans::BanMaps;
 use super::error::KernelError;
 use super::message::{
     Answer, Attached, Confirmed, Counters, Found, Installed, LogLevel, Manner, Places, Reply, Request,
@@ -175,6 +177,15 @@ impl Handle {
             Reply::Counters(counters) => Ok(counters),
             _ => Err(KernelError::WorkerGone),
         }
+    }
+
+    /// The tables of bans, to be written by whoever bans.
+    ///
+    /// # Errors
+    /// When the kernel process is gone, or has no descriptors left.
+    pub async fn bans(&self) -> Result<BanMaps, KernelError> {
+        let (addresses, prefixes) = (self.map(map::BAN_ADDRESSES).await?, self.map(map::BAN_PREFIXES).await?);
+        Ok(BanMaps::new(addresses, prefixes, self.map(map::CONTROL).await?))
     }
 
     /// Switches the datapath's diagnostics.

@@ -5,9 +5,10 @@ mod changes;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures_util::TryStreamExt;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, LinkXdp, XdpAttached};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
@@ -82,6 +83,18 @@ pub async fn interfaces() -> Result<Vec<Interface>, NetError> {
     let connection = Connection::open()?;
     let links: Vec<LinkMessage> = connection.handle.link().get().execute().try_collect().await?;
     Ok(links.into_iter().filter_map(interface).collect())
+}
+
+/// The addresses of this host in this network namespace; none where the kernel does not say.
+pub fn own_addresses() -> Vec<IpAddr> {
+    getifaddrs().map(|entries| entries.filter_map(|entry| address_of(&entry)).collect()).unwrap_or_default()
+}
+
+/// The IP address of an entry, if it is one of that.
+pub fn address_of(entry: &InterfaceAddress) -> Option<IpAddr> {
+    let address = entry.address?;
+    let ipv4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    ipv4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 /// Numbers of the interfaces that a default route of either family leads through. Must be

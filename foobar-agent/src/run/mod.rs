@@ -31,6 +31,7 @@ use self::ground::{Base, Ground};
 use self::kept::Origin;
 use self::running::{Parts, Running};
 use crate::balancer::Balancer;
+use crate::ban::BanDoor;
 use crate::cli::{Failure, RunOptions};
 use crate::config::model::Host;
 use crate::config::{self, Diagnostics, Document, Loaded};
@@ -176,7 +177,8 @@ async fn start_with(
     let balancer = config.balancer.as_ref().map(Balancer::start).transpose()?;
     let changes = Changes::listen()?;
 
-    let parts = Parts { config, kernel, balancer, numbers, origin, kept, privileges };
+    let bans = BanDoor::default();
+    let parts = Parts { config, kernel, balancer, numbers, origin, kept, privileges, bans };
     let agent = Rc::new(Running::new(file, parts));
     let monitor = agent.bind_monitor()?;
     if let Some(trial) = trial {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::interfaces::Interfaces;
 use super::kept::Origin;
 use super::picture::now_seconds;
-use super::running::{Order, Running};
+use super::running::{Order, Running, protected};
 use super::trial::Known;
 use crate::balancer::{Balancer, Prepared as PreparedBalancer};
 use crate::config::model::Config;
@@ -110,6 +110,7 @@ impl Running {
             switched?;
         }
         let config = Some(self.commit(prepared));
+        self.commit_bans().await;
         let before = self.origin.replace(origin.clone());
         self.before.replace(Some(Known { origin: before, config }));
         self.rules_unknown.set(false);
@@ -142,6 +143,19 @@ impl Running {
             (Some(_), None) => BalancerChange::Stop,
         };
         Ok(Prepared { config, balancer, monitor })
+    }
+
+    /// Lifts the bans that the configuration forbids now.
+    pub(super) async fn commit_bans(&self) {
+        let (door, protected) = (self.bans.clone(), protected(&self.config.borrow().firewall));
+        match tokio::task::spawn_blocking(move || door.protect(protected)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(lifted)) => {
+                tracing::warn!("{lifted} bans were lifted: firewall.never_ban forbids them now");
+            }
+            Ok(Err(error)) => tracing::error!("firewall.never_ban could not be carried out in full: {error}"),
+            Err(error) => tracing::error!("firewall.never_ban could not be carried out: {error}"),
+        }
     }
 
     fn commit_balancer(&self, change: BalancerChange) {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow};
@@ -16,6 +17,7 @@ use super::kept::{Kept, Origin, Refused};
 use super::picture::{self, About, now_seconds};
 use super::trial::{self, Known};
 use crate::balancer::Balancer;
+use crate::ban::{BanDoor, Protected};
 use crate::cli::RunOptions;
 use crate::config::model::{Config, Firewall, Interfaces as Wanted};
 use crate::control::{
@@ -29,6 +31,7 @@ use crate::kernel::{Counters, Found, Handle, Installed, LogLevel, Manner, Trial,
 use crate::monitor::Source;
 use crate::monitor::server::{Prepared as PreparedMonitor, Server};
 use crate::monitor::snapshot::{RefusedSnapshot, Snapshot, Standing, TrialSnapshot};
+use crate::net;
 use crate::privileges::Privileges;
 
 /// What the agent is made of at its start.
@@ -40,6 +43,7 @@ pub(super) struct Parts {
     pub(super) origin: Origin,
     pub(super) kept: Kept,
     pub(super) privileges: Privileges,
+    pub(super) bans: BanDoor,
 }
 
 /// In which order the generation and the interfaces come.
@@ -66,6 +70,7 @@ pub(super) struct Running {
     /// The rules that judge are not those of the configuration: a rollback could not read theirs.
     pub(super) rules_unknown: Cell<bool>,
     pub(super) kernel: Handle,
+    pub(super) bans: BanDoor,
     /// Set once, by [`Running::bind_monitor`]: the endpoint asks the agent for snapshots.
     pub(super) monitor: OnceCell<Server<Self>>,
     pub(super) config: RefCell<Config>,
@@ -78,7 +83,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(file: ConfigFile, parts: Parts) -> Self {
-        let Parts { config, kernel, balancer, numbers, origin, kept, privileges } = parts;
+        let Parts { config, kernel, balancer, numbers, origin, kept, privileges, bans } = parts;
         let interfaces = Interfaces::new(numbers, config.host.state_dir.clone());
         Self {
             file,
@@ -88,6 +93,7 @@ impl Running {
             origin: RefCell::new(origin),
             kept: RefCell::new(kept),
             kernel,
+            bans,
             monitor: OnceCell::new(),
             config: RefCell::new(config),
             balancer: RefCell::new(balancer),
@@ -122,6 +128,8 @@ impl Running {
         let mut interfaces = self.interfaces.lock().await;
         interfaces.left_by_an_earlier_agent(found.links);
         interfaces.replace_others(options.replace);
+        // Before anything is attached: who is banned is so from the first packet on.
+        self.open_bans(&firewall).await?;
         let manner = (!on_trial).then_some(Manner::UnlessTheSame);
         let order = Order { judged_first: !found.judging, strict: options.strict, manner };
         let installed = self.switch(generation, &firewall, &mut interfaces, order).await?;
@@ -134,6 +142,15 @@ impl Running {
         if let Err(error) = self.kernel.finish_upgrade().await {
             tracing::error!("what another version left stays for now: {error}");
         }
+        Ok(())
+    }
+
+    /// Takes up the bans that there are, which for many takes seconds.
+    async fn open_bans(&self, firewall: &Firewall) -> Result<()> {
+        let maps = self.kernel.bans().await?;
+        let (door, state_dir) = (self.bans.clone(), self.config.borrow().host.state_dir.clone());
+        let protected = protected(firewall);
+        task::spawn_blocking(move || door.open(maps, &state_dir, protected)).await??;
         Ok(())
     }
 
@@ -215,6 +232,11 @@ impl Running {
             tracing::info!("the datapath stays on {}; `foobar-agent detach` removes it", attached.join(", "));
         }
     }
+}
+
+/// What the configuration and the host's own addresses keep from being banned.
+pub(super) fn protected(firewall: &Firewall) -> Protected {
+    Protected::new(Arc::clone(&firewall.never_ban), net::own_addresses())
 }
 
 impl Running {
@@ -322,6 +344,11 @@ impl Agent for Running {
         let text = task::spawn_blocking(move || ruleset.as_ref().map(RulesetText::from)).await;
         let ruleset = text.map_err(anyhow::Error::from)?;
         Ok(RulesetInForce { generation, file, interfaces, ruleset })
+    }
+
+    fn bans(&self) -> (BanDoor, bool) {
+        let judges = self.config.borrow().firewall.ruleset.is_some() && !self.detached.get();
+        (self.bans.clone(), judges)
     }
 
     async fn set_datapath_log(&self, level: LogLevel) -> Result<(), Refusal> {

@@ -147,6 +147,7 @@ impl Running {
             Ok(prepared) => {
                 let firewall = prepared.config.firewall.clone();
                 self.commit(prepared);
+                self.commit_bans().await;
                 if let Err(error) = interfaces.follow(&firewall, &self.kernel).await {
                     tracing::error!("cannot follow the interfaces: {}", describe(&error));
                 }

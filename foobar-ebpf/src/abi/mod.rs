@@ -5,6 +5,7 @@
 //! adopted by an agent.
 
 pub mod answer;
+pub mod ban;
 pub mod event;
 pub mod fragment;
 pub mod image;
@@ -78,6 +79,10 @@ pub mod map {
     pub const SHADOWED: &str = "SHADOWED";
     /// Per-CPU array of [`super::Counter`] by [`super::shadow::pair_index`]. Shared.
     pub const SHADOW_PAIRS: &str = "SHADOW_PAIRS";
+    /// Hash of [`super::ban::Ban`] by the octets of an address. Shared, in the folder of its own version.
+    pub const BAN_ADDRESSES: &str = "BAN_ADDRESSES";
+    /// Trie of [`super::ban::Ban`] by the octets of a prefix. Shared, in the folder of its own version.
+    pub const BAN_PREFIXES: &str = "BAN_PREFIXES";
 }
 
 /// Names of the constants that a generation's program is loaded with. The verifier sees their
@@ -117,6 +122,8 @@ pub mod control {
     pub const CONFIRM_DEADLINE_NS: u32 = 0;
     /// Most detailed level of diagnostics to emit: 0 none, 1 error … 5 trace.
     pub const LOG_LEVEL: u32 = 1;
+    /// Sum of [`super::ban::kind`] bits: which tables of bans are to be asked.
+    pub const BANS: u32 = 2;
     /// 1: the candidate in [`super::GENERATION_SHADOW`] judges every packet too, first; 0: it does not.
     pub const SHADOW: u32 = 3;
     /// What is sampled for those who watch: 0 nothing, 1 packets that do not pass, 2 every packet.

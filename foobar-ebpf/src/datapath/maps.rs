@@ -1,12 +1,13 @@
 //! The maps, and safe access to them. Knows no packet.
 
 use aya_ebpf::Global;
-use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
 use core::sync::atomic::AtomicU64;
 
 use foobar_ebpf::abi::answer::{Allowance, Outcome};
+use foobar_ebpf::abi::ban::{self, Ban};
 use foobar_ebpf::abi::event::{self, Cause};
 use foobar_ebpf::abi::fragment::{self, FirstFragment, FragmentKey};
 use foobar_ebpf::abi::image::Header;
@@ -15,6 +16,7 @@ use foobar_ebpf::abi::{
     Counter, GENERATION_SLOTS, INTERFACE_ENTRIES, INTERFACE_PROBES, INTERFACE_UNKNOWN, InterfaceSlot,
     OUTCOME_ENTRIES, SERVICES_MAX, ServicePort, control, shadow,
 };
+use foobar_ebpf::ban::Octets;
 use foobar_ebpf::key::Key;
 use foobar_ebpf::packet::Scratch;
 use foobar_ebpf::reject::{self, Limit};
@@ -50,6 +52,15 @@ pub(super) static SERVICES: PerCpuArray<Counter> = PerCpuArray::with_max_entries
 #[map]
 pub(super) static FRAGMENTS: LruHashMap<FragmentKey, FirstFragment> =
     LruHashMap::with_max_entries(fragment::ENTRIES, 0);
+
+/// Elements are made when they come: most hosts ban few, some a million.
+#[map]
+pub(super) static BAN_ADDRESSES: HashMap<Octets, Ban> =
+    HashMap::with_max_entries(ban::ADDRESSES_MAX, BPF_F_NO_PREALLOC);
+
+/// A trie is always without elements made ahead.
+#[map]
+pub(super) static BAN_PREFIXES: LpmTrie<Octets, Ban> = LpmTrie::with_max_entries(ban::PREFIXES_MAX, 0);
 
 #[map]
 pub(super) static ANSWERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(Outcome::COUNT, 0);

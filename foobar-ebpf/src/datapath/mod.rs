@@ -5,6 +5,7 @@
 //!                   └─► (a candidate's foobar_judge, while one shadows, which then does as the root does)
 //! ```
 
+mod bans;
 mod events;
 mod exit;
 mod fragments;

@@ -1,6 +1,7 @@
 //! A file with every key loads to the model that it means.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use foobar_ebpf::verdict::Verdict;
 
@@ -67,13 +68,13 @@ fn rules() -> Vec<Rule> {
         Rule {
             protocols: Some(vec![1, 58]),
             icmp_types: Some(vec![icmp(1, 8, None), icmp(58, 128, None)]),
-            ..rule("ping", 38, Verdict::Allow)
+            ..rule("ping", 39, Verdict::Allow)
         },
         Rule {
             from: Some(AddressSet::all().difference(&office).into()),
             protocols: Some(vec![1]),
             icmp_types: Some(vec![icmp(1, 3, Some(4)), icmp(1, 11, None), icmp(1, 0, None)]),
-            ..rule("too-big", 44, Verdict::Allow)
+            ..rule("too-big", 45, Verdict::Allow)
         },
     ]
 }
@@ -135,6 +136,7 @@ fn every_key_reaches_the_model() {
                 essentials: Essentials { neighbour_discovery: true, icmp_errors: true, ..Essentials::NONE },
                 rules: rules(),
             }),
+            never_ban: Arc::new([Prefix::host("198.51.100.7".parse().unwrap())].into_iter().collect()),
         },
         balancer: Some(balancer(folder.path())),
         monitor: Monitor {
@@ -152,7 +154,12 @@ fn every_key_reaches_the_model() {
 fn the_embedded_default_judges_nothing() {
     let loaded = embedded_default();
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    let firewall = Firewall { interfaces: Interfaces::Auto, mode: AttachMode::Auto, ruleset: None };
+    let firewall = Firewall {
+        interfaces: Interfaces::Auto,
+        mode: AttachMode::Auto,
+        ruleset: None,
+        never_ban: Arc::default(),
+    };
     assert_eq!(loaded.config.firewall, firewall);
     assert_eq!(loaded.config.balancer, None);
     assert_eq!(loaded.config.monitor.listen, ["127.0.0.1:9977".parse().unwrap()]);
