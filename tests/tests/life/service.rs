@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use foobar_tests::wire::Wire;
-use foobar_tests::{Agent, Link, Setting, agent, wait};
+use foobar_tests::{Agent, Setting};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -141,12 +141,12 @@ fn the_filter_is_up_before_the_network_is() {
     let status = manager.next_of("STATUS=");
     assert!(status.contains("the datapath is on eth1"), "{status}");
     let receiver = Wire::open(&bench.host, "eth1").unwrap();
+    // That the interface is down is told once to whoever listens there, and only then kept.
+    assert!(receiver.receive(LIMIT, |_| true).is_err());
     bench.host.ip("link set eth1 up").unwrap();
 
     let refused = bench.syn(81);
-    agent
-        .metrics_until("a thousand are refused", LIMIT, |now| super::rule(now, "policy") > 1000)
-        .unwrap();
+    agent.metrics_until("a thousand are refused", LIMIT, |now| super::rule(now, "policy") > 1000).unwrap();
     drop(stop);
     let sender = sending.join().unwrap();
     let mark = bench.syn(80);
@@ -185,7 +185,8 @@ fn the_agent_starts_with_what_the_unit_gives() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../foobar-agent/systemd/foobar-agent.service");
     let text = fs::read_to_string(unit).unwrap();
     let given = text.lines().filter_map(|line| line.strip_prefix("CapabilityBoundingSet="));
-    let given: Vec<_> = given.flat_map(str::split_whitespace).map(|name| name.replace("CAP_", "+").to_lowercase()).collect();
+    let given: Vec<_> =
+        given.flat_map(str::split_whitespace).map(|name| name.replace("CAP_", "+").to_lowercase()).collect();
     let bounding = format!("--bounding-set=-all,{}", given.join(","));
     let prefix = ["setpriv", "--no-new-privs", &bounding];
     // Twice: the second one finds what the first one left.
