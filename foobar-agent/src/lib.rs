@@ -25,3 +25,4 @@ pub mod net;
 pub mod plan;
 pub mod privileges;
 pub mod run;
+pub mod samples;

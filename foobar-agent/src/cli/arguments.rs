@@ -8,6 +8,7 @@ use super::apply::ApplyOptions;
 use super::explain::ExplainOptions;
 use super::plan::PlanOptions;
 use super::target::Target;
+use super::watch::WatchOptions;
 use crate::kernel::{self, LogLevel};
 
 /// Where the configuration is unless told otherwise.
@@ -60,6 +61,8 @@ pub(super) enum Command {
     Status(Look),
     /// List the rules in order of judgement, with the packets that each decided
     Rules(Look),
+    /// Show packets as the datapath judges them, in the manner of tcpdump; or write them as a capture
+    Watch(WatchOptions),
     /// List the backends of the load balancer, with their state
     Backends(Look),
     /// Remove the datapath from every interface: the agent, if one runs, goes on without it

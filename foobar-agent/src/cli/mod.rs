@@ -24,6 +24,7 @@ mod print;
 mod status;
 mod target;
 mod verify;
+mod watch;
 
 /// What a command that went well leaves: the text for standard output.
 type Output = anyhow::Result<String>;
@@ -56,6 +57,7 @@ fn answer(command: &Command, style: Style) -> Output {
         Command::Explain(options) => explain::explain(options, style),
         Command::Verify(options) => verify::verify(options, style),
         Command::Plan(options) => plan::plan(options, write_out),
+        Command::Watch(options) => watch::watch(options),
         Command::Reload(target) => act::reload(target),
         Command::Apply(options) => apply::apply(options, write_out),
         Command::Confirm(target) => apply::confirm(target),

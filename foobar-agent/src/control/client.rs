@@ -2,7 +2,9 @@
 //! the agent must not happen twice.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use super::{
 };
 use crate::kernel::LogLevel;
 use crate::monitor::snapshot::Snapshot;
+use crate::samples::{Line, Scope};
 
 /// An agent that does not read its counters in this time is stuck.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,6 +168,56 @@ impl Client {
         Ok(())
     }
 
+    /// Watches packets, until the callback has seen enough or the agent ends.
+    ///
+    /// # Errors
+    /// As for the others; an agent that ends is none.
+    pub async fn watch(
+        &self,
+        scope: Scope,
+        mut each: impl FnMut(Line) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let path = match scope {
+            Scope::Logged => "/v1/watch/logged",
+            Scope::Refused => "/v1/watch/refused",
+            Scope::All => "/v1/watch/all",
+        };
+        let (mut sender, connection) = self.connect().await?;
+        // It ends with this function: what is not read any more is not sent for.
+        let connection = pin!(connection);
+        let read = async {
+            let response = sender.send_request(request(Method::GET, path, Bytes::new())).await?;
+            let (status, mut body) = (response.status(), response.into_body());
+            if status != StatusCode::OK {
+                let body = body.collect().await?.to_bytes();
+                let refusal =
+                    serde_json::from_slice(&body).map_err(|source| ClientError::Answer { source })?;
+                return Err(ClientError::Refused(refusal));
+            }
+            let mut rest = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return Ok(()) };
+                rest.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line = serde_json::from_slice(&rest[..end]);
+                    let line = line.map_err(|source| ClientError::Answer { source })?;
+                    rest.drain(..=end);
+                    if each(line).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        };
+        let mut read = pin!(read);
+        tokio::select! {
+            biased;
+            done = &mut read => return done,
+            _ = connection => {}
+        }
+        read.await
+    }
+
     async fn ask<B: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
@@ -189,15 +242,9 @@ impl Client {
         path: &'static str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = UnixStream::connect(&self.path).await.map_err(|source| self.unreachable(source))?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = http::Uri::from_static(path);
-        // HTTP/1.1 requires the field; a unix socket has no name to put there (RFC 9112, 3.2).
-        request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("agent"));
+        let (mut sender, connection) = self.connect().await?;
         let exchange = async {
-            let response = sender.send_request(request).await?;
+            let response = sender.send_request(request(method, path, body)).await?;
             let status = response.status();
             Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
         };
@@ -214,6 +261,16 @@ impl Client {
         }
     }
 
+    async fn connect(
+        &self,
+    ) -> Result<
+        (http1::SendRequest<Full<Bytes>>, http1::Connection<TokioIo<UnixStream>, Full<Bytes>>),
+        ClientError,
+    > {
+        let stream = UnixStream::connect(&self.path).await.map_err(|source| self.unreachable(source))?;
+        Ok(http1::handshake(TokioIo::new(stream)).await?)
+    }
+
     pub(super) fn unreachable(&self, source: io::Error) -> ClientError {
         let path = self.path.clone();
         match source.kind() {
@@ -222,4 +279,13 @@ impl Client {
             _ => ClientError::Connect { path, source },
         }
     }
+}
+
+fn request(method: Method, path: &'static str, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = http::Uri::from_static(path);
+    // HTTP/1.1 requires the field; a unix socket has no name to put there (RFC 9112, 3.2).
+    request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("agent"));
+    request
 }

@@ -7,6 +7,7 @@
 //! | `GET /v1/snapshot`       | `Snapshot`        |
 //! | `GET /v1/generation`     | [`InForce`]       |
 //! | `GET /v1/ruleset`        | [`RulesetInForce`] |
+//! | `GET /v1/watch/SCOPE`    | a stream of [`Line`](crate::samples::Line)s, see [`Scope`] |
 //! | `POST /v1/reload`        | [`ReloadReport`]  |
 //! | `POST /v1/apply`         | [`ApplyReport`], for [`ApplyRequest`] |
 //! | `POST /v1/confirm`       | [`ConfirmReport`] |
@@ -28,6 +29,7 @@ use crate::firewall::numbers::InterfaceNumbers;
 use crate::firewall::rate::Rate;
 use crate::kernel::LogLevel;
 use crate::monitor::Source;
+use crate::samples::{Scope, Watching};
 
 pub mod client;
 mod refusal;
@@ -62,6 +64,9 @@ pub trait Agent: Source {
 
     /// The rules that judge, with all that they say.
     fn ruleset(&self) -> impl Future<Output = Result<RulesetInForce, Refusal>>;
+
+    /// Watches packets from now on.
+    fn watch(&self, scope: Scope) -> Result<Watching, Refusal>;
 
     /// How much the datapath says in the agent's log.
     fn set_datapath_log(&self, level: LogLevel) -> impl Future<Output = Result<(), Refusal>>;

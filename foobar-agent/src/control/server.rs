@@ -4,6 +4,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream;
 use http::header::{ALLOW, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -16,6 +18,7 @@ use super::socket::ControlSocket;
 use super::{Agent, DatapathLog, Refusal};
 use crate::config::MAX_FILE_BYTES;
 use crate::monitor::endpoint::{self, Answer, Limits, answer};
+use crate::samples::Scope;
 
 /// Only root and one group connect. A reload may read files of a million prefixes.
 const LIMITS: Limits =
@@ -51,7 +54,17 @@ impl Server {
     }
 }
 
+/// Each with an end of line behind it.
+const JSON_LINES: &str = "application/jsonl";
+
+/// Before the name of a scope.
+const WATCH: &str = "/v1/watch/";
+
 async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    if let Some(scope) = path.strip_prefix(WATCH).filter(|_| *request.method() == Method::GET) {
+        return watch(&*agent, scope);
+    }
     let allowed = match request.uri().path() {
         "/v1/snapshot" | "/v1/generation" | "/v1/ruleset" => Method::GET,
         "/v1/reload" | "/v1/apply" | "/v1/confirm" | "/v1/rollback" | "/v1/detach" | "/v1/datapath-log" => {
@@ -86,6 +99,22 @@ async fn respond<A: Agent + 'static>(agent: Rc<A>, request: Request<Incoming>) -
             Err(refusal) => refuse(StatusCode::BAD_REQUEST, &refusal),
         },
     }
+}
+
+fn watch<A: Agent>(agent: &A, scope: &str) -> Answer {
+    let Some(scope) = Scope::ALL.into_iter().find(|known| known.as_str() == scope) else {
+        return refuse(StatusCode::NOT_FOUND, &format!("nothing like {scope} can be watched").into());
+    };
+    let watching = match agent.watch(scope) {
+        Ok(watching) => watching,
+        Err(refusal) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &refusal),
+    };
+    let lines = stream::unfold(watching, async |mut watching| {
+        let mut line = serde_json::to_vec(&watching.next().await?).unwrap_or_default();
+        line.push(b'\n');
+        Some((Bytes::from(line), watching))
+    });
+    endpoint::lasting(JSON_LINES, lines)
 }
 
 /// Runs what changes the agent as a task of its own: a client that goes away must not stop it half-way.

@@ -23,6 +23,7 @@ use crate::kernel::LogLevel;
 use crate::monitor::Source;
 use crate::monitor::fixture::scenario;
 use crate::monitor::snapshot::Snapshot;
+use crate::samples::{Scope, Watching};
 
 #[derive(Default)]
 struct Fake {
@@ -46,6 +47,10 @@ impl Source for Fake {
 }
 
 impl Agent for Fake {
+    fn watch(&self, _: Scope) -> Result<Watching, Refusal> {
+        Err("no datapath".to_owned().into())
+    }
+
     async fn reload(&self) -> Result<ReloadReport, Refusal> {
         if let Some((begun, go_on)) = &self.slow {
             begun.notify_one();

@@ -25,20 +25,20 @@ impl Frame {
     }
 
     /// The frame for the parser, which is told afterwards whether it asked for what is missing.
-    pub(super) fn reader(&self) -> CutReader<'_> {
+    pub(crate) fn reader(&self) -> CutReader<'_> {
         CutReader { frame: self, missed: Cell::new(false) }
     }
 }
 
 /// Reads what was captured, and notes when something else was asked for.
-pub(super) struct CutReader<'a> {
+pub(crate) struct CutReader<'a> {
     frame: &'a Frame,
     missed: Cell<bool>,
 }
 
 impl CutReader<'_> {
     /// Whether anything that was read lies behind what was captured: what came of it is not the packet's.
-    pub(super) fn missed(&self) -> bool {
+    pub(crate) fn missed(&self) -> bool {
         self.missed.get()
     }
 }

@@ -280,6 +280,11 @@ impl Generations {
         Ok(Hits { generation: live.names.number, image_bytes: live.image_bytes, rows })
     }
 
+    /// The names of a generation's rules by slot; none, where it is not loaded.
+    pub(super) fn rule_names(&self, number: u64) -> Vec<String> {
+        self.find(Some(number)).map(|loaded| loaded.names.rules.clone()).unwrap_or_default()
+    }
+
     /// What every loaded generation but one has counted.
     fn count_resting(&self, judging: Option<u64>) -> Result<Carried, KernelError> {
         let mut counts = Carried::default();

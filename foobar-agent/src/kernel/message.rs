@@ -50,6 +50,10 @@ pub(super) enum Request {
     Map(String),
     /// Say that you are there.
     Ping,
+    /// The names of a generation's rules by slot, the policy's included.
+    RuleNames(u64),
+    /// Sample this for those who watch: a value of `abi::event::watch`.
+    Sample(u64),
 }
 
 /// What the kernel process answers. Errors cross the socket as their text.
@@ -66,6 +70,7 @@ pub(super) enum Reply {
     Judges(u64),
     /// The generation that judges again, where one was not confirmed.
     Returned(Option<u64>),
+    Names(Vec<String>),
 }
 
 /// A reply with the descriptors that come beside it.

@@ -18,6 +18,7 @@ mod attach;
 mod counters;
 mod desk;
 mod error;
+mod events;
 pub mod explain;
 mod foreign;
 mod generations;
@@ -43,6 +44,7 @@ mod wire;
 mod worker;
 
 pub use error::KernelError;
+pub use events::Events;
 pub use foreign::{Holder, Owner, holders};
 pub use leftovers::remove_left;
 pub use message::{

@@ -193,6 +193,8 @@ fn reply_to(session: &mut Session, request: Request) -> Result<Reply, KernelErro
         Request::FinishUpgrade => session.finish_upgrade().map(|()| Reply::Done),
         Request::Release { ifindex } => session.release(ifindex).map(|()| Reply::Done),
         Request::Forget { ifindex } => session.forget(ifindex).map(|()| Reply::Done),
+        Request::Sample(watched) => session.sample(watched).map(|()| Reply::Done),
+        Request::RuleNames(generation) => Ok(Reply::Names(session.rule_names(generation))),
         Request::SetLogLevel(level) => session.set_log_level(level).map(|()| Reply::Done),
         Request::Detach => session.detach().map(|()| Reply::Done),
         Request::Undo => session.undo().map(|()| Reply::Done),

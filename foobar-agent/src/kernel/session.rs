@@ -27,7 +27,7 @@ use crate::firewall::generation::Generation;
 use crate::net::Interface;
 
 /// Shared maps whose descriptors the agent may have, to read and to write.
-const LENT_MAPS: [&str; 0] = [];
+const LENT_MAPS: [&str; 1] = [map::EVENTS];
 
 pub(super) struct Session {
     pins: Rc<Pins>,
@@ -235,6 +235,16 @@ impl Session {
     /// Switches the datapath's diagnostics.
     pub(super) fn set_log_level(&mut self, level: LogLevel) -> Result<(), KernelError> {
         self.generations.switch.set_log_level(level)
+    }
+
+    /// Has the datapath sample packets for those who watch.
+    pub(super) fn sample(&mut self, watched: u64) -> Result<(), KernelError> {
+        self.generations.switch.sample(watched)
+    }
+
+    /// The names of a generation's rules by slot; none, where it is not loaded.
+    pub(super) fn rule_names(&self, generation: u64) -> Vec<String> {
+        self.generations.rule_names(generation)
     }
 
     /// The descriptor of a map that the agent uses by itself. Updating a map that is held needs no

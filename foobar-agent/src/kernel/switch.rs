@@ -39,6 +39,11 @@ impl Switch {
         sys::clear_program(self.slots.fd(), slot)
     }
 
+    /// Has the datapath sample packets for those who watch.
+    pub(super) fn sample(&mut self, watched: u64) -> Result<(), KernelError> {
+        self.control.set(control::EVENTS, watched, 0).map_err(KernelError::bpf("cannot set what is sampled"))
+    }
+
     /// Nanoseconds of the boot clock from which on the fallback judges.
     pub(super) fn deadline_ns(&self) -> Result<Option<u64>, KernelError> {
         let word = self.control.get(&control::CONFIRM_DEADLINE_NS, 0);

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use foobar_ebpf::abi::event;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::KernelError;
@@ -14,6 +15,7 @@ use super::wire::Channel;
 use crate::config::model::AttachMode;
 use crate::firewall::generation::Generation;
 use crate::net::Interface;
+use crate::samples::Scope;
 
 /// Requests that may wait; the control thread sends one at a time.
 const QUEUE: usize = 16;
@@ -209,6 +211,30 @@ impl Handle {
     pub async fn map(&self, name: &str) -> Result<OwnedFd, KernelError> {
         let mut answer = self.ask_for(Request::Map(name.to_owned())).await?;
         answer.descriptors.pop().ok_or(KernelError::WorkerGone)
+    }
+
+    /// The names of a generation's rules by slot, the policy's included; none, where it is not loaded.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub async fn rule_names(&self, generation: u64) -> Result<Vec<String>, KernelError> {
+        match self.ask(Request::RuleNames(generation)).await? {
+            Reply::Names(names) => Ok(names),
+            _ => Err(KernelError::WorkerGone),
+        }
+    }
+
+    /// Has the datapath sample what somebody watches.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    pub async fn sample(&self, scope: Scope) -> Result<(), KernelError> {
+        let watched = match scope {
+            Scope::Logged => event::watch::NOTHING,
+            Scope::Refused => event::watch::REFUSED,
+            Scope::All => event::watch::ALL,
+        };
+        self.ask(Request::Sample(watched)).await.map(|_| ())
     }
 
     /// Whether the process answers: waits until it has done what it was asked before.

@@ -5,13 +5,18 @@
 //! patience. Where too many are open the oldest goes: whoever hoards connections
 //! loses them, and an honest client, served in milliseconds, does not wait.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use futures_util::{Stream, StreamExt};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,8 +27,12 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// What an endpoint answers with: bodies are small and whole.
-pub(crate) type Answer = Response<Full<Bytes>>;
+/// What an endpoint answers with: bodies are small and whole, or go on as long as somebody reads.
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// Marks an answer that has no deadline.
+#[derive(Clone, Copy, Debug)]
+struct Lasting;
 
 /// Pause after a failed accept that is the host's trouble (no descriptor, no memory), so that it is
 /// not tried in a busy loop.
@@ -111,9 +120,14 @@ where
     H: Fn(Request<Incoming>) -> R + 'static,
     R: Future<Output = Answer> + 'static,
 {
+    let lasts = Cell::new(false);
     let service = service_fn(|request| {
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (answer, lasts) = (handler(request), &lasts);
+        async move {
+            let answer = answer.await;
+            lasts.set(answer.extensions().get::<Lasting>().is_some());
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -121,7 +135,14 @@ where
         .max_buf_size(HEAD_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(limits.connection, connection).await {
+    let mut connection = pin!(connection);
+    let ended = loop {
+        match tokio::time::timeout(limits.connection, connection.as_mut()).await {
+            Err(_) if lasts.get() => {}
+            ended => break ended,
+        }
+    };
+    match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "connection to an endpoint of the agent failed"),
         Err(_) => tracing::debug!("connection to an endpoint of the agent cut at its deadline"),
@@ -130,10 +151,22 @@ where
 
 /// A whole response; the length and, for HEAD, the absence of the body are hyper's part.
 pub(crate) fn answer(status: http::StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Full::new(body.into()).boxed_unsync());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
     headers.insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A response that goes on as long as the stream and whoever reads it.
+pub(crate) fn lasting(
+    content_type: &'static str,
+    parts: impl Stream<Item = Bytes> + Send + 'static,
+) -> Answer {
+    let body = StreamBody::new(parts.map(|part| Ok(Frame::data(part)))).boxed_unsync();
+    let mut response = Response::new(body);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response.extensions_mut().insert(Lasting);
     response
 }

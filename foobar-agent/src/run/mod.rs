@@ -183,6 +183,7 @@ async fn start_with(
         agent.watch(trial);
     }
     agent.arm(generation, found, options).await?;
+    agent.read_samples().await?;
     agent.serve_monitor(monitor);
     Ok((agent, changes))
 }

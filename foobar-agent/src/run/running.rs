@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow};
+use foobar_ebpf::abi::map;
 use prometheus::Registry;
 use tokio::sync::Mutex;
 use tokio::task;
@@ -30,6 +31,7 @@ use crate::monitor::Source;
 use crate::monitor::server::{Prepared as PreparedMonitor, Server};
 use crate::monitor::snapshot::{RefusedSnapshot, Snapshot, Standing, TrialSnapshot};
 use crate::privileges::Privileges;
+use crate::samples::{Hub, Scope, Watching};
 
 /// What the agent is made of at its start.
 pub(super) struct Parts {
@@ -72,6 +74,8 @@ pub(super) struct Running {
     pub(super) balancer: RefCell<Option<Balancer>>,
     pub(super) about: RefCell<About>,
     pub(super) detached: Cell<bool>,
+    /// Set once the datapath is open.
+    pub(super) samples: OnceCell<Hub>,
     /// Held across waiting: reloads, changes of the network and looks come one after the other.
     pub(super) interfaces: Mutex<Interfaces>,
 }
@@ -93,6 +97,7 @@ impl Running {
             balancer: RefCell::new(balancer),
             about: RefCell::new(About { started_at: SystemTime::now(), last_reload: None, privileges }),
             detached: Cell::new(false),
+            samples: OnceCell::new(),
             interfaces: Mutex::new(interfaces),
         }
     }
@@ -103,6 +108,14 @@ impl Running {
         let prepared = server.prepare(&self.config.borrow().monitor.listen)?;
         self.monitor.set(server).map_err(|_| anyhow!("the monitoring endpoint was started twice"))?;
         Ok(prepared)
+    }
+
+    /// Passes on the datapath's samples from now on.
+    pub(super) async fn read_samples(&self) -> Result<()> {
+        let ring = self.kernel.map(map::EVENTS).await?;
+        let state_dir = self.config.borrow().host.state_dir.clone();
+        let hub = Hub::start(ring, self.kernel.clone(), state_dir)?;
+        self.samples.set(hub).map_err(|_| anyhow!("samples were read twice"))
     }
 
     /// Serves what was bound.
@@ -250,6 +263,12 @@ impl Source for Running {
 }
 
 impl Agent for Running {
+    fn watch(&self, scope: Scope) -> Result<Watching, Refusal> {
+        let hub = self.samples.get();
+        let hub = hub.ok_or_else(|| Refusal::from("the datapath is not open yet".to_owned()))?;
+        Ok(hub.watch(scope))
+    }
+
     async fn reload(&self) -> Result<ReloadReport, Refusal> {
         self.reload_whole().await.map_err(Refusal::from)
     }
