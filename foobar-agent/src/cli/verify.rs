@@ -66,7 +66,7 @@ fn generation(default: Option<Verdict>, diagrams: usize, services: usize) -> any
     let ruleset = default.map(|default| Ruleset {
         default,
         essentials: Essentials::ALL,
-        flows: std::env::var("NOFLOWS").is_err(),
+        flows: true,
         rules: Vec::new(),
     });
     let service = |port: u16| Service { name: format!("s{port}"), port, protocol: ServiceProtocol::Http };
